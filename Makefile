@@ -1,0 +1,48 @@
+# Two commands matter: `make demo` and `make test`. Both do all the set-up there is.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help setup demo test check format docs clean
+
+help:
+	@echo "make demo    paint, train, choose and publish once, in a few minutes, on any computer"
+	@echo "make test    every check and every test"
+	@echo "make setup   only install, into $(VENV)/"
+	@echo "make check   formatting, types and architecture, without the tests"
+	@echo "make format  put the code into its form"
+	@echo "make docs    write docs/webhook.schema.json anew from the code"
+	@echo "make clean   remove what these commands made"
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "artbot needs Python 3.11 or newer; this is %d.%d. Name another: make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing (torch is large: this takes a few minutes the first time)"
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $(INSTALLED)
+
+demo: $(INSTALLED)
+	@$(BIN)/python deploy/demo/demo.py
+
+test: check
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(INSTALLED)
+	$(BIN)/python -c 'from artbot.publishing.event import event_schema; print(event_schema(), end="")' > docs/webhook.schema.json
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,101 @@
+"""What several commands share: the workplace, output as JSON, words for times and states."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from db.types import utc_text
+
+if TYPE_CHECKING:
+    from artbot.review.decisions import Author
+    from artbot.workplace import Workplace
+    from db.models import Candidate
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def with_workplace(command: _F) -> Callable[..., Any]:
+    """Pass the opened workplace as the first argument."""
+    from functools import wraps
+
+    @click.pass_context
+    @wraps(command)
+    def wrapper(context: click.Context, *args: Any, **kwargs: Any) -> Any:
+        from artbot.workplace import open_workplace
+
+        return command(open_workplace(context.find_root().obj), *args, **kwargs)
+
+    return wrapper
+
+
+def json_option(command: _F) -> _F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")(
+        command
+    )
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, default=_jsonable, ensure_ascii=False))
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, datetime):
+        return utc_text(value)
+    return str(value)
+
+
+def say(text: str) -> None:
+    """A message for the person, on standard error; data goes to standard output."""
+    click.echo(text, err=True)
+
+
+def local_time(moment: datetime, now: datetime) -> str:
+    """`14:32` today, `tomorrow 07:00`, else `Mon 23 Nov 07:00`, in the machine's zone."""
+    local, today = moment.astimezone(), now.astimezone().date()
+    if local.date() == today:
+        return f"{local:%H:%M}"
+    if local.date() == today + timedelta(days=1):
+        return f"tomorrow {local:%H:%M}"
+    if local.date() == today - timedelta(days=1):
+        return f"yesterday {local:%H:%M}"
+    return f"{local:%a %-d %b %H:%M}" if local.year == now.year else f"{local:%-d %b %Y %H:%M}"
+
+
+def this_author() -> Author:
+    """Who sits at this terminal, as far as the machine knows."""
+    from artbot.review.decisions import Author
+
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container user without a name
+        name = "unknown"
+    return Author(by=name, via="cli")
+
+
+def candidate_facts(candidate: Candidate, workplace: Workplace) -> dict[str, Any]:
+    """One candidate for --json."""
+    return {
+        "id": candidate.id,
+        "name": candidate.name,
+        "state": candidate.state,
+        "batch": candidate.batch.key,
+        "file": str(workplace.settings.works / candidate.path) if candidate.path else None,
+        "seed": candidate.seed,
+        "recipe": candidate.recipe,
+        "checkpoint": {"name": candidate.checkpoint.name, "sha256": candidate.checkpoint_sha256},
+        "image_sha256": candidate.image_sha256,
+        "width": candidate.width,
+        "height": candidate.height,
+        "rendered_at": candidate.rendered_at,
+        "approved_at": candidate.approved_at,
+        "title": candidate.title,
+        "alt": candidate.alt,
+        "caption": candidate.caption,
+        "row_version": candidate.row_version,
+    }

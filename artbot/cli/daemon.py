@@ -1,0 +1,57 @@
+"""`artbot daemon`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from threading import Event
+
+import click
+
+from artbot.cli.common import say, with_workplace
+from artbot.cli.stopping import stop_requests
+from artbot.redaction import RedactingFormatter
+from artbot.workplace import Workplace
+
+
+@click.command("daemon")
+@click.option("--once", is_flag=True, help="Do what is due now, and exit.")
+@click.pass_context
+@with_workplace
+def daemon_command(workplace: Workplace, context: click.Context, once: bool) -> None:
+    """Make every batch when it is due and send every approved work, until SIGTERM or Ctrl-C.
+
+    What was missed while it was not running is caught up. One daemon per workplace; its log goes to
+    standard output. With --once, exit code 1 if something that was due could not be done.
+    """
+    from artbot.daemon.run import Daemon
+
+    _log_to_stdout()
+    workplace.outbox  # noqa: B018  a wrong secret is found now, not at the first delivery
+    stop, wake = Event(), Event()
+
+    def request_stop() -> None:
+        stop.set()
+        wake.set()
+
+    with stop_requests(request_stop) as should_stop, workplace.work("daemon"):
+        daemon = Daemon(workplace, should_stop)
+        if not once:
+            if not workplace.settings.schedules and not workplace.settings.channels:
+                say(
+                    "artbot.toml has neither a schedule nor a channel: there will be nothing to do."
+                )
+            daemon.run(stop, wake)
+        elif not daemon.round():
+            context.exit(1)
+
+
+def _log_to_stdout() -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    formatter = RedactingFormatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    logger = logging.getLogger("artbot")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)

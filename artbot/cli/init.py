@@ -1,0 +1,30 @@
+"""`artbot init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from artbot.cli.common import say
+
+
+@click.command("init")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path())
+def init_command(folder: Path) -> None:
+    """Make a workplace in FOLDER (here by default): a commented artbot.toml, and a place for everything.
+
+    Nothing that is already there is changed.
+    """
+    from artbot.init import make_workplace
+
+    make_workplace(folder)
+    say(f"{folder / 'artbot.toml'} is written; have a look at it.")
+    say("")
+    say(
+        "Next: put your pictures into a folder below datasets/, for example datasets/flowers/, then"
+    )
+    if folder != Path():
+        say(f"  cd {folder}")
+    say("  artbot train --dataset flowers --size 64")
+    say("or try it with pictures artbot paints itself: artbot train --dataset demo --minutes 5")

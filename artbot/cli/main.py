@@ -1,0 +1,136 @@
+"""`artbot`: the list of commands, each imported when it is called, and the way every error ends.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 configuration, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from artbot import __version__
+from artbot.errors import ArtbotError
+from artbot.redaction import redact
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Where a command lives and what it says about itself in the list."""
+
+    module: str
+    summary: str
+
+
+SECTIONS: dict[str, dict[str, _Entry]] = {
+    "Begin": {
+        "init": _Entry("init", "Make a workplace: a folder to run in."),
+        "status": _Entry("status", "What waits, what went out, what failed."),
+    },
+    "Paint": {
+        "train": _Entry("train", "Learn to paint from a folder of pictures."),
+        "checkpoints": _Entry("checkpoints", "List the trained generators."),
+        "batch": _Entry("batch", "Make today's candidates now."),
+        "reproduce": _Entry("reproduce", "Paint a work again and compare the pixels."),
+    },
+    "Choose": {
+        "review": _Entry("review", "List what waits and make a contact sheet."),
+        "show": _Entry("show", "One candidate's whole story."),
+        "approve": _Entry("decide", "Approve candidates: they will be published."),
+        "reject": _Entry("decide", "Reject candidates; their files stay."),
+        "undo": _Entry("decide", "Take back the last decision."),
+    },
+    "Publish": {
+        "publish": _Entry("publish", "Send what is due now."),
+        "deliveries": _Entry("deliveries", "List deliveries; try failed ones again."),
+        "daemon": _Entry("daemon", "Do all of this on schedule, until stopped."),
+    },
+}
+
+
+class _LazyGroup(click.Group):
+    """Knows its commands by name; imports one only to run it or to show its help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for entries in SECTIONS.values() for name in entries]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for entries in SECTIONS.values():
+            if cmd_name in entries:
+                module = importlib.import_module(f"artbot.cli.{entries[cmd_name].module}")
+                command = getattr(module, f"{cmd_name}_command")
+                assert isinstance(command, click.Command)
+                return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, entries in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, entry.summary) for name, entry in entries.items()])
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="artbot")
+@click.option(
+    "--workplace",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of artbot.toml.  [default: $ARTBOT_WORKPLACE, else here or above]",
+)
+@click.pass_context
+def cli(context: click.Context, workplace: Path | None) -> None:
+    """artbot learns to paint from your pictures, proposes a batch every day, publishes what you choose.
+
+    \b
+    A first day:
+        artbot init studio && cd studio
+        artbot train --dataset demo --size 64 --minutes 5
+        artbot batch
+        artbot review
+        artbot approve 3
+        artbot daemon
+    """
+    context.obj = workplace
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except ArtbotError as error:
+        _say(str(error))
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # `artbot review --json | head`
+        sys.stderr.close()
+        sys.exit(1)
+    except Exception as error:
+        if (message := _known_failure(error)) is None:
+            raise
+        _say(message)
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _known_failure(error: Exception) -> str | None:
+    """The message for a failure of the machine rather than of artbot; None for our own bugs."""
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+    sqlalchemy_errors = sys.modules.get("sqlalchemy.exc")
+    if sqlalchemy_errors and isinstance(error, sqlalchemy_errors.DBAPIError):
+        return f"the database answered: {error.orig}. Nothing was changed; try again."
+    return None
+
+
+def _say(message: str) -> None:
+    click.echo(f"Error: {redact(message)}", err=True)

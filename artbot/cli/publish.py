@@ -1,0 +1,63 @@
+"""`artbot publish`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from artbot.cli.common import json_option, local_time, print_json, say, with_workplace
+from artbot.cli.stopping import stop_requests
+from artbot.workplace import Workplace
+
+if TYPE_CHECKING:
+    from artbot.publishing.outbox import Sent
+
+
+@click.command("publish")
+@json_option
+@click.pass_context
+@with_workplace
+def publish_command(workplace: Workplace, context: click.Context, as_json: bool) -> None:
+    """Send every delivery that is due, once. What the daemon does by itself; for use without one.
+
+    Exit code 1 if one of them did not arrive.
+    """
+    from artbot.publishing.outbox import deliver_due
+
+    sent: list[Sent] = []
+
+    def tell(one: Sent) -> None:
+        sent.append(one)
+        if not as_json:
+            again = (
+                f"; next try {local_time(one.next_at, workplace.clock())}" if one.next_at else ""
+            )
+            say(
+                f"{one.work} to {one.channel}: {one.state}{f' ({one.detail})' if one.detail else ''}{again}"
+            )
+
+    outbox = workplace.outbox
+    with stop_requests(lambda: say("stopping after this delivery …")) as should_stop:
+        with workplace.work("publish"):
+            deliver_due(outbox, tell, should_stop)
+        stopped = should_stop()
+    if as_json:
+        print_json([vars(one) for one in sent])
+    elif not sent:
+        _say_what_waits(workplace)
+    if stopped:
+        context.exit(130)
+    if any(one.state != "delivered" for one in sent):
+        context.exit(1)
+
+
+def _say_what_waits(workplace: Workplace) -> None:
+    from artbot.status import read_status
+
+    status = read_status(workplace)
+    if status.next_delivery_at is None:
+        say("nothing is due: nothing approved is waiting to go out.")
+    else:
+        when = local_time(status.next_delivery_at, workplace.clock())
+        say(f"nothing is due yet: {status.num_waiting} waiting, the next goes out at {when}.")

@@ -1,0 +1,89 @@
+"""`artbot review`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from artbot.cli.common import (
+    candidate_facts,
+    json_option,
+    local_time,
+    print_json,
+    say,
+    with_workplace,
+)
+from artbot.workplace import Workplace
+
+
+@click.command("review")
+@click.option("--all", "everything", is_flag=True, help="Decided ones as well.")
+@click.option("--batch", metavar="KEY", help="Only this batch, for example daily-2026-11-21.")
+@click.option(
+    "--sheet",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write the contact sheet.  [default: works/contact-sheet.png]",
+)
+@json_option
+@with_workplace
+def review_command(
+    workplace: Workplace, everything: bool, batch: str | None, sheet: Path | None, as_json: bool
+) -> None:
+    """List the candidates that wait, and put their pictures on one contact sheet.
+
+    Then: `artbot approve ID`, `artbot reject ID`, `artbot show ID`, `artbot undo`.
+    """
+    from artbot.domain.candidate import CandidateState
+    from artbot.review.reading import list_candidates
+    from artbot.review.sheet import Tile, write_sheet
+
+    states = (
+        [CandidateState.PENDING, CandidateState.APPROVED, CandidateState.REJECTED]
+        if everything
+        else [CandidateState.PENDING]
+    )
+    candidates = list_candidates(workplace.database, states, batch)
+    output = None
+    if candidates:
+        output = sheet or workplace.settings.works / "contact-sheet.png"
+        tiles = [
+            Tile(
+                path=workplace.settings.works / (candidate.path or ""),
+                label=str(candidate.id),
+                note=candidate.state if everything else f"{candidate.batch.local_date:%-d %b}",
+            )
+            for candidate in candidates
+        ]
+        heading = f"{len(candidates)} {'candidates' if everything else 'wait for review'}"
+        write_sheet(tiles, heading, output)
+    if as_json:
+        print_json(
+            {
+                "sheet": str(output) if output else None,
+                "candidates": [candidate_facts(candidate, workplace) for candidate in candidates],
+            }
+        )
+        return
+    if not candidates:
+        say(
+            "nothing waits for review. `artbot batch` makes today's candidates; `artbot review --all` shows the rest."
+        )
+        return
+    current = None
+    for candidate in candidates:
+        if candidate.batch.key != current:
+            current = candidate.batch.key
+            made = local_time(
+                candidate.batch.finished_at or candidate.batch.planned_at, workplace.clock()
+            )
+            click.echo(f"{current}  ({candidate.checkpoint.name}, made {made})")
+        click.echo(
+            f"  {candidate.id:5}  {candidate.state:8}  seed {candidate.seed:<16}  {candidate.path}"
+        )
+    say("")
+    say(f"contact sheet: {output}")
+    first = next((c.id for c in candidates if c.state == CandidateState.PENDING), candidates[0].id)
+    say(
+        f"decide:        artbot approve {first} · artbot reject {first} · artbot show {first} · artbot undo"
+    )

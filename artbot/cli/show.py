@@ -1,0 +1,100 @@
+"""`artbot show`."""
+
+from __future__ import annotations
+
+import click
+
+from artbot.cli.common import candidate_facts, json_option, local_time, print_json, with_workplace
+from artbot.workplace import Workplace
+
+
+@click.command("show")
+@click.argument("candidate_id", metavar="ID", type=int)
+@json_option
+@with_workplace
+def show_command(workplace: Workplace, candidate_id: int, as_json: bool) -> None:
+    """One candidate's whole story: how it was made, what was decided, where it went."""
+    from artbot.review.reading import get_candidate
+
+    candidate = get_candidate(workplace.database, candidate_id)
+    if as_json:
+        print_json(
+            {
+                **candidate_facts(candidate, workplace),
+                "environment": candidate.environment,
+                "error": candidate.error,
+                "decisions": [
+                    {
+                        "at": d.at,
+                        "was": d.was,
+                        "now": d.now,
+                        "by": d.by,
+                        "via": d.via,
+                        "undoes": d.undoes,
+                    }
+                    for d in candidate.decisions
+                ],
+                "deliveries": [
+                    {
+                        "id": d.id,
+                        "channel": d.channel,
+                        "state": d.state,
+                        "delivery_key": d.delivery_key,
+                        "next_at": d.next_at,
+                        "delivered_at": d.delivered_at,
+                        "last_error": d.last_error,
+                        "attempts": [
+                            {
+                                "at": a.started_at,
+                                "outcome": a.outcome,
+                                "status": a.status,
+                                "detail": a.detail,
+                            }
+                            for a in d.attempts
+                        ],
+                    }
+                    for d in candidate.deliveries
+                ],
+            }
+        )
+        return
+
+    now = workplace.clock()
+    facts = candidate_facts(candidate, workplace)
+    environment = candidate.environment or {}
+    lines = [
+        ("state", candidate.state),
+        ("file", facts["file"] or "not painted yet"),
+        ("size", f"{candidate.width} x {candidate.height} px" if candidate.width else "-"),
+        ("batch", candidate.batch.key),
+        ("seed", candidate.seed),
+        ("recipe", ", ".join(f"{k} {v}" for k, v in candidate.recipe.items())),
+        ("generator", f"{candidate.checkpoint.name} (sha256 {candidate.checkpoint_sha256[:16]}…)"),
+        ("painted", local_time(candidate.rendered_at, now) if candidate.rendered_at else "-"),
+        ("with", ", ".join(f"{k} {v}" for k, v in environment.items()) or "-"),
+    ]
+    lines += [(name, facts[name]) for name in ("title", "alt", "caption") if facts[name]]
+    if candidate.error:
+        lines.append(("error", candidate.error))
+    click.echo(f"{candidate.id}  {candidate.name}")
+    for name, value in lines:
+        click.echo(f"  {name:10} {value}")
+    for decision in candidate.decisions:
+        what = f"back to {decision.now}" if decision.undoes else decision.now
+        click.echo(
+            f"  {local_time(decision.at, now):>16}  {what}, by {decision.by} ({decision.via})"
+        )
+    for delivery in candidate.deliveries:
+        due = (
+            f", next try {local_time(delivery.next_at, now)}"
+            if delivery.state in ("queued", "retry_wait")
+            else ""
+        )
+        click.echo(
+            f"  to {delivery.channel}: {delivery.state}{due} (delivery {delivery.id}, {delivery.delivery_key})"
+        )
+        for attempt in delivery.attempts:
+            detail = f": {attempt.detail}" if attempt.detail else ""
+            click.echo(
+                f"  {local_time(attempt.started_at, now):>16}  {attempt.outcome or 'on the wire'}{detail}"
+            )

@@ -1,0 +1,349 @@
+"""artbot.toml and the environment -> Settings. The only reader of either.
+
+Every problem is reported at once, by key, with what to write instead. Secrets are never in the
+TOML: it names a file or an environment variable, read when the secret is needed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import stat
+import string
+import tomllib
+from collections.abc import Mapping
+from datetime import time
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from artbot.domain.calendar import EVERY_DAY, Schedule
+from artbot.errors import ConfigError, NoWorkplace
+from artbot.redaction import register_secret
+
+CONFIG_FILE = "artbot.toml"
+WORKPLACE_VARIABLE = "ARTBOT_WORKPLACE"
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,39}$"
+TEXT_FIELDS = ("number", "date", "dataset", "checkpoint", "seed")
+"""What a text template in [texts] may name in braces."""
+
+
+class Section(BaseModel):
+    """Base of every table in artbot.toml: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Paths(Section):
+    """Where things lie, relative to the folder of artbot.toml."""
+
+    datasets: Path = Path("datasets")
+    checkpoints: Path = Path("checkpoints")
+    runs: Path = Path("runs")
+    cache: Path = Path("cache")
+    works: Path = Path("works")
+    database: Path = Path("db/artbot.sqlite3")
+
+
+def _parse_at(value: object) -> object:
+    """TOML has a time type; people write strings. Both are understood."""
+    if isinstance(value, str):
+        try:
+            return time.fromisoformat(value)
+        except ValueError as error:
+            raise ValueError(f'{value!r} is no time of day; write "07:00"') from error
+    return value
+
+
+class ScheduleSettings(Section):
+    """When a batch is made and how."""
+
+    at: Annotated[time, BeforeValidator(_parse_at)]
+    timezone: str = "UTC"
+    weekdays: tuple[Weekday, ...] = Field(default=WEEKDAYS, min_length=1)
+    candidates: int = Field(default=24, ge=1, le=1000)
+    checkpoint: str = "latest"
+    """`latest`, or the name of one checkpoint."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
+            raise ValueError(f"{value!r} is no time zone; write one like Europe/Berlin") from error
+        return value
+
+    @field_validator("at")
+    @classmethod
+    def _plain_time(cls, value: time) -> time:
+        if value.tzinfo is not None:
+            raise ValueError("write the time alone and the zone in `timezone`")
+        return value
+
+    def to_schedule(self, name: str) -> Schedule:
+        days = frozenset(WEEKDAYS.index(day) for day in self.weekdays)
+        return Schedule(name, self.at, ZoneInfo(self.timezone), days & EVERY_DAY)
+
+
+class StudioSettings(Section):
+    """How candidates are rendered."""
+
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    truncation_psi: float = Field(default=1.0, gt=0, le=2)
+    """Scales z towards 0: below 1 tamer and more alike, 1 as trained."""
+    start_timeout_s: float = Field(default=180.0, gt=0)
+    picture_timeout_s: float = Field(default=120.0, gt=0)
+
+
+class PublishingSettings(Section):
+    """How approved works go out."""
+
+    undo_minutes: float = Field(default=10.0, ge=0, le=10_080)
+    """An approved work waits this long before it is sent; until then `artbot undo` takes it back."""
+
+
+class TextSettings(Section):
+    """Drafts of the words that go with a work; TEXT_FIELDS in braces."""
+
+    title: str = "No. {number}, {date}"
+    alt: str = "Picture no. {number}, painted by a neural network that learned from {dataset}"
+    caption: str = ""
+
+    @field_validator("title", "alt", "caption")
+    @classmethod
+    def _known_fields(cls, template: str) -> str:
+        try:
+            named = [
+                field for _, field, _, _ in string.Formatter().parse(template) if field is not None
+            ]
+        except ValueError as error:
+            raise ValueError(f"{error}; write {{{{ and }}}} for plain braces") from error
+        for field in named:
+            if field not in TEXT_FIELDS:
+                raise ValueError(f"unknown field {{{field}}}; known are {', '.join(TEXT_FIELDS)}")
+        return template
+
+
+class SecretReference(Section):
+    """Mixed into channel settings that need one secret: exactly one of the two keys."""
+
+    secret_file: Path | None = None
+    secret_env: str | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.secret_file is None) == (self.secret_env is None):
+            raise ValueError("give exactly one of secret_file and secret_env")
+        return self
+
+    def read_secret(self, root: Path) -> str:
+        """The secret, registered for redaction. Raises ConfigError naming the remedy."""
+        if self.secret_env is not None:
+            value = os.environ.get(self.secret_env, "").strip()
+            if not value:
+                raise ConfigError(f"environment variable {self.secret_env} is not set (secret_env)")
+        else:
+            assert self.secret_file is not None
+            value = _read_secret_file(root / self.secret_file)
+        register_secret(value)
+        register_secret(value.removeprefix("whsec_"))
+        return value
+
+
+class Settings(Section):
+    """The whole of artbot.toml."""
+
+    paths: Paths = Paths()
+    schedules: dict[Annotated[str, Field(pattern=NAME_PATTERN)], ScheduleSettings] = Field(
+        default_factory=dict
+    )
+    studio: StudioSettings = StudioSettings()
+    texts: TextSettings = TextSettings()
+    publishing: PublishingSettings = PublishingSettings()
+    channels: dict[Annotated[str, Field(pattern=NAME_PATTERN)], Any] = Field(default_factory=dict)
+    """Validated by each channel's own settings model."""
+    root: Path = Field(default=Path(), exclude=True)
+    """The workplace: the folder that holds artbot.toml, absolute."""
+
+    def path(self, path: Path) -> Path:
+        """A path of artbot.toml as an absolute one."""
+        return self.root / path.expanduser()
+
+    @property
+    def datasets(self) -> Path:
+        return self.path(self.paths.datasets)
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path(self.paths.checkpoints)
+
+    @property
+    def runs(self) -> Path:
+        return self.path(self.paths.runs)
+
+    @property
+    def cache(self) -> Path:
+        return self.path(self.paths.cache)
+
+    @property
+    def works(self) -> Path:
+        return self.path(self.paths.works)
+
+    @property
+    def database(self) -> Path:
+        return self.path(self.paths.database)
+
+    def schedule_list(self) -> list[Schedule]:
+        return [settings.to_schedule(name) for name, settings in self.schedules.items()]
+
+    def child_environment(self) -> dict[str, str]:
+        """The environment for child processes: this one's, without the variables that hold secrets."""
+        names = {getattr(channel, "secret_env", None) for channel in self.channels.values()}
+        return {name: value for name, value in os.environ.items() if name not in names}
+
+
+def find_workplace(given: Path | None, start: Path | None = None) -> Path:
+    """The folder of artbot.toml: `given`, else $ARTBOT_WORKPLACE, else here or the nearest above.
+
+    Raises NoWorkplace.
+    """
+    named = given or (Path(value) if (value := os.environ.get(WORKPLACE_VARIABLE)) else None)
+    if named is not None:
+        if not (named / CONFIG_FILE).is_file():
+            raise NoWorkplace(
+                f"{named} holds no {CONFIG_FILE}. Make a workplace there: artbot init {named}"
+            )
+        return named.resolve()
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / CONFIG_FILE).is_file():
+            return folder
+    raise NoWorkplace(
+        f"no {CONFIG_FILE} in {here} or above. Make a workplace with `artbot init FOLDER`, go into it, "
+        f"or name one with --workplace or ${WORKPLACE_VARIABLE}."
+    )
+
+
+def load_settings(root: Path, channel_models: Mapping[str, type[BaseModel]]) -> Settings:
+    """Read `root`/artbot.toml. `channel_models` maps a channel's `type` to its settings model.
+
+    Raises ConfigError listing every problem.
+    """
+    path = root / CONFIG_FILE
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    problems: list[str] = []
+    channels = _validate_channels(table.pop("channels", {}), channel_models, problems)
+    settings = Settings()
+    try:
+        if "root" in table:
+            raise ConfigError(
+                f"{path}: root: unknown key; paths are relative to this file's folder"
+            )
+        settings = Settings.model_validate(table)
+    except ValidationError as error:
+        problems += _describe(error, Settings, ())
+    if problems:
+        raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
+    return settings.model_copy(update={"channels": channels, "root": root.resolve()})
+
+
+def _validate_channels(
+    table: object, models: Mapping[str, type[BaseModel]], problems: list[str]
+) -> dict[str, BaseModel]:
+    channels: dict[str, BaseModel] = {}
+    if not isinstance(table, dict):
+        problems.append("channels: write [channels.NAME] tables")
+        return channels
+    for name, entry in table.items():
+        where = f"channels.{name}"
+        kind = entry.get("type") if isinstance(entry, dict) else None
+        if not _is_name(name):
+            problems.append(f"{where}: a name is lower-case letters, digits, - and _, at most 40")
+        elif not isinstance(kind, str):
+            problems.append(f"{where}.type: missing; known types: {', '.join(sorted(models))}")
+        elif kind not in models:
+            problems.append(f"{where}.type: {kind!r} is unknown{_did_you_mean(kind, models)}")
+        else:
+            model = models[kind]
+            try:
+                channels[name] = model.model_validate(entry)
+            except ValidationError as error:
+                problems += _describe(error, model, ("channels", name))
+    return channels
+
+
+def _is_name(name: str) -> bool:
+    allowed = set(string.ascii_lowercase + string.digits + "_-")
+    return 0 < len(name) <= 40 and set(name) <= allowed and name[0] not in "_-"
+
+
+def _describe(error: ValidationError, model: type[BaseModel], prefix: tuple[str, ...]) -> list[str]:
+    """One line per problem: the dotted key, what is wrong, and a near miss for unknown keys."""
+    lines = []
+    for detail in error.errors(include_url=False):
+        where = ".".join(str(part) for part in (*prefix, *detail["loc"]) if part != "[key]")
+        if detail["type"] == "extra_forbidden":
+            known = _known_keys(model, detail["loc"][:-1])
+            lines.append(f"{where}: unknown key{_did_you_mean(str(detail['loc'][-1]), known)}")
+        else:
+            message = detail["msg"].removeprefix("Value error, ")
+            lines.append(f"{where}: {message[0].lower()}{message[1:]}" if where else message)
+    return lines
+
+
+def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The keys allowed in the table at `location`, following nested sections."""
+    annotation: Any = model
+    for part in location:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            field = annotation.model_fields.get(str(part))
+            annotation = field.annotation if field else None
+        else:  # dict[name, Section]: this part of the location is a name
+            annotation = get_args(annotation)[-1:]
+            annotation = annotation[0] if annotation else None
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [name for name in annotation.model_fields if name != "root"]
+    return []
+
+
+def _did_you_mean(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known are {', '.join(sorted(known))}" if known else ""
+
+
+def _read_secret_file(path: Path) -> str:
+    try:
+        status = path.stat()
+        # Container engines and systemd mount secrets read-only for everybody in their own namespace.
+        if status.st_mode & (stat.S_IRGRP | stat.S_IROTH) and not path.resolve().is_relative_to(
+            "/run"
+        ):
+            raise ConfigError(f"secret_file {path} can be read by others. Run: chmod 600 {path}")
+        value = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigError(f"secret_file {path} cannot be read: {reason}.") from error
+    if not value:
+        raise ConfigError(f"secret_file {path} is empty.")
+    return value

@@ -1,0 +1,139 @@
+"""The daemon's loop: plan, make, send, wait; every round safe to be its last.
+
+One thread does all the work, in order. Nothing here remembers anything that matters: each round
+asks the database what is due, so a round cut off anywhere is simply begun again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from threading import Event
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from artbot.config import Settings
+from artbot.daemon.schedule import nudging
+from artbot.errors import ArtbotError
+from artbot.publishing.outbox import Sent, deliver_due, has_due
+from artbot.redaction import redact
+from artbot.studio.batch import Listener, make_batch, unfinished_batches
+from artbot.studio.planning import ensure_due, give_up_on_old
+from artbot.workplace import Workplace
+
+SWEEP_S = 2.0
+"""An approval is on its way after at most this, even if nobody nudges."""
+PAUSE_AFTER_FAILURE_S = 60.0
+"""A batch or a database that failed is tried again after this."""
+
+log = logging.getLogger("artbot")
+
+
+class Daemon:
+    """Does the work of one workplace. The caller holds the worker lock."""
+
+    def __init__(self, workplace: Workplace, should_stop: Callable[[], bool]) -> None:
+        self._workplace = workplace
+        self._should_stop = should_stop
+        self._not_before: dict[str, float] = {}
+        self._num_failures = 0
+
+    def run(self, stop: Event, wake: Event) -> None:
+        """Rounds until `stop` is set; `wake` starts the next one early."""
+        settings = self._workplace.settings
+        log.info("at work in %s: %s", settings.root, _summary(settings))
+        with nudging(settings.schedule_list(), wake.set):
+            while not stop.is_set():
+                self.round()
+                wake.wait(SWEEP_S)
+                wake.clear()
+        log.info("stopped")
+
+    def round(self) -> bool:
+        """Do everything that is due now; True if nothing failed. Failures are logged, not raised."""
+        self._num_failures = 0
+        self._attempt("planning", self._plan)
+        self._attempt("batches", self._make)
+        self._attempt("sending", self._send)
+        return self._num_failures == 0
+
+    def _plan(self) -> None:
+        workplace = self._workplace
+        now = workplace.clock()
+        for planned in ensure_due(workplace.database, workplace.settings.schedules, now):
+            log.info(
+                "batch %s is %s%s",
+                planned.key,
+                planned.state,
+                f" ({planned.reason})" if planned.reason else "",
+            )
+
+    def _make(self) -> None:
+        """Unfinished batches, each kept from holding up the others."""
+        workplace = self._workplace
+        for key in unfinished_batches(workplace.database):
+            if not self._should_stop():
+                self._attempt(f"batch {key}", partial(self._make_one, key))
+        for key in give_up_on_old(workplace.database, workplace.clock()):
+            log.warning("batch %s was given up: it could not be made in time", key)
+
+    def _make_one(self, key: str) -> None:
+        listener = Listener(
+            on_refused=lambda name, reason: log.warning(
+                "checkpoint %s is refused: %s", name, reason
+            ),
+            on_painted=lambda name, done, total: log.info(
+                "painted %s (%d of %d)", name, done, total
+            ),
+            on_render_error=lambda name, reason: log.error("could not paint %s: %s", name, reason),
+        )
+        state = make_batch(self._workplace.studio, key, listener, self._should_stop)
+        log.info("batch %s is %s", key, state)
+
+    def _send(self) -> None:
+        workplace = self._workplace
+        if has_due(workplace.database, list(workplace.settings.channels), workplace.clock()):
+            deliver_due(workplace.outbox, log_sent, self._should_stop)
+
+    def _attempt(self, what: str, work: Callable[[], None]) -> None:
+        """Run `work`; after a failure say so and leave it alone for a while."""
+        if time.monotonic() < self._not_before.get(what, 0.0):
+            return
+        try:
+            work()
+        except (ArtbotError, SQLAlchemyError, OSError) as error:
+            self._num_failures += 1
+            self._not_before[what] = time.monotonic() + PAUSE_AFTER_FAILURE_S
+            reason = getattr(error, "orig", None) or error
+            log.error("%s: %s", what, redact(str(reason)))
+
+
+def log_sent(sent: Sent) -> None:
+    """One line per attempt."""
+    if sent.next_at is None:
+        level = logging.INFO if sent.state == "delivered" else logging.ERROR
+        log.log(
+            level,
+            "%s to %s: %s%s",
+            sent.work,
+            sent.channel,
+            sent.state,
+            f" ({sent.detail})" if sent.detail else "",
+        )
+    else:
+        log.warning(
+            "%s to %s: %s; next try %s",
+            sent.work,
+            sent.channel,
+            sent.detail,
+            sent.next_at.isoformat(timespec="seconds"),
+        )
+
+
+def _summary(settings: Settings) -> str:
+    schedules = ", ".join(
+        f"{n} at {s.at:%H:%M} {s.timezone}" for n, s in settings.schedules.items()
+    )
+    return f"schedules {schedules or 'none'}; channels {', '.join(settings.channels) or 'none'}"

@@ -1,0 +1,82 @@
+"""Which days are due. The database keeps one row per schedule and local date; this says which to add.
+
+A schedule's day D is due at `deadline(D)`: its local time on D, turned into UTC. Where the clocks
+jump over that time the deadline is the same elapsed time after midnight's offset (Python's fold=0
+rule: 02:30 on a spring day is 03:30), where they repeat it, the first of the two. Deadlines of
+successive days are therefore always in order, 22 to 26 hours apart, in every IANA zone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+CATCH_UP = timedelta(hours=36)
+"""A day missed by less than this (power cut, laptop closed) is still made; older days are skipped."""
+
+EVERY_DAY = frozenset(range(7))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When batches are due."""
+
+    name: str
+    at: time
+    """Local time of day."""
+    zone: ZoneInfo
+    weekdays: frozenset[int] = EVERY_DAY
+    """0 = Monday … 6 = Sunday."""
+
+
+@dataclass(frozen=True)
+class DueDay:
+    """One day that needs a row."""
+
+    local_date: date
+    due_at: datetime
+    """Aware UTC."""
+    is_missed: bool
+    """Too long ago to be made: recorded as skipped, so that no gap is silent."""
+
+
+def deadline(schedule: Schedule, day: date) -> datetime:
+    """When the batch of `day` is due, aware UTC."""
+    return datetime.combine(day, schedule.at, tzinfo=schedule.zone).astimezone(UTC)
+
+
+def due_days(schedule: Schedule, last: date | None, now: datetime) -> list[DueDay]:
+    """The days after `last` whose deadline has passed at `now` (aware UTC), oldest first.
+
+    A schedule that never ran (`last` is None) begins with its latest elapsed day, if that can still
+    be caught up: who sets artbot up at noon sees a batch at noon.
+    """
+    today = now.astimezone(schedule.zone).date()
+    if last is None:
+        return list(
+            _elapsed_days(schedule, today - timedelta(days=8), today, now, keep_missed=False)
+        )[-1:]
+    return list(_elapsed_days(schedule, last + timedelta(days=1), today, now, keep_missed=True))
+
+
+def next_due(schedule: Schedule, now: datetime) -> datetime:
+    """The next deadline after `now`, aware UTC."""
+    day = now.astimezone(schedule.zone).date() - timedelta(days=1)
+    while day.weekday() not in schedule.weekdays or deadline(schedule, day) <= now:
+        day += timedelta(days=1)
+    return deadline(schedule, day)
+
+
+def _elapsed_days(
+    schedule: Schedule, first: date, today: date, now: datetime, keep_missed: bool
+) -> Iterator[DueDay]:
+    for offset in range((today - first).days + 1):
+        day = first + timedelta(days=offset)
+        due_at = deadline(schedule, day)
+        if day.weekday() not in schedule.weekdays or due_at > now:
+            continue
+        is_missed = now - due_at > CATCH_UP
+        if keep_missed or not is_missed:
+            yield DueDay(day, due_at, is_missed)

@@ -1,0 +1,59 @@
+"""Make a workplace: a folder to run in."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from zoneinfo import available_timezones
+
+from artbot.config import CONFIG_FILE
+from artbot.errors import UsageError
+from artbot.files import write_atomically
+
+FOLDERS = ("datasets", "checkpoints", "db", "works")
+SECRET_FILE = Path("secrets/webhook")
+TEMPLATE = Path(__file__).with_name("artbot.example.toml")
+
+
+def make_workplace(folder: Path) -> None:
+    """Fill `folder` (made if need be); nothing that is there is changed.
+
+    Raises UsageError if it is a workplace already, or cannot be written.
+    """
+    config = folder / CONFIG_FILE
+    if config.exists():
+        raise UsageError(f"{folder} is a workplace already ({config} exists); nothing was changed.")
+    try:
+        for name in FOLDERS:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        secret = folder / SECRET_FILE
+        secret.parent.mkdir(mode=0o700, exist_ok=True)
+        if not secret.exists():
+            # Imported late: the channel's file knows the form of its own secret.
+            from artbot.publishing.channels.webhook import new_secret
+
+            write_atomically(
+                secret, f"{new_secret(secrets.token_bytes(32))}\n".encode(), mode=0o600
+            )
+        text = TEMPLATE.read_text("utf-8").replace("@TIMEZONE@", local_timezone())
+        write_atomically(config, text.encode())
+    except OSError as error:
+        raise UsageError(
+            f"cannot make a workplace in {folder}: {error.strerror} ({error.filename})."
+        ) from error
+
+
+def local_timezone() -> str:
+    """The machine's IANA zone, `UTC` if it does not say."""
+    named = os.environ.get("TZ", "").removeprefix(":")
+    try:
+        linked = str(Path("/etc/localtime").readlink()).partition("zoneinfo/")[2]
+    except OSError:
+        linked = ""
+    try:
+        written = Path("/etc/timezone").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        written = ""
+    known = available_timezones()
+    return next((zone for zone in (named, linked, written) if zone in known), "UTC")

@@ -1,0 +1,1 @@
+"""How approved works reach the world: once per channel, whatever fails on the way."""

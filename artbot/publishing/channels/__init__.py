@@ -1,0 +1,84 @@
+"""One channel per file, discovered by file name: each exports CHANNEL."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from artbot.config import Section, Settings
+from artbot.errors import ConfigError
+from artbot.publishing.event import Event
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """One delivery, ready to go: the same for every attempt."""
+
+    delivery_key: str
+    """What the receiver recognises a repetition by."""
+    event: Event
+    body: bytes
+    """The event's exact bytes."""
+
+
+class Sender(Protocol):
+    """An opened channel: settings checked, secret read."""
+
+    def send(self, parcel: Parcel, now: datetime) -> Receipt:
+        """One attempt. Raises Rejected, Unavailable or OutcomeUnknown (artbot.errors)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a successful attempt brought back, for the log."""
+
+    status: int | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A kind of channel.
+
+    Every kind here can be repeated safely: its receiver recognises `delivery_key`. So a delivery whose
+    outcome is unknown is sent again.
+    """
+
+    name: str
+    """The `type` in [channels.NAME]."""
+    settings_model: type[Section]
+    open: Callable[[Any, Path], Sender]
+    """(settings, workplace) -> Sender. Raises ConfigError when the secret cannot be had."""
+
+
+def channel_kinds() -> dict[str, Channel]:
+    """Every kind of channel by name."""
+    kinds = {}
+    for module in pkgutil.iter_modules(__path__):
+        channel = importlib.import_module(f"{__name__}.{module.name}").CHANNEL
+        assert isinstance(channel, Channel)
+        kinds[channel.name] = channel
+    return kinds
+
+
+def settings_models() -> dict[str, type[Section]]:
+    """What artbot.config validates [channels.NAME] with."""
+    return {name: channel.settings_model for name, channel in channel_kinds().items()}
+
+
+def open_channels(settings: Settings) -> Mapping[str, Sender]:
+    """A sender for every configured channel. Raises ConfigError naming the channel."""
+    kinds = channel_kinds()
+    senders = {}
+    for name, channel_settings in settings.channels.items():
+        try:
+            senders[name] = kinds[channel_settings.type].open(channel_settings, settings.root)
+        except ConfigError as error:
+            raise ConfigError(f"channels.{name}: {error}") from error
+    return senders

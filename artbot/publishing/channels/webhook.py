@@ -1,0 +1,111 @@
+"""A webhook by the Standard Webhooks 1.0 rules: signed, the same id for every attempt.
+
+The signature is HMAC-SHA256 over `id.timestamp.body` (standardwebhooks specification, "Signature
+scheme"); the timestamp is that of the attempt, so every attempt is signed anew.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import ipaddress
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import model_validator
+
+from artbot.config import SecretReference
+from artbot.errors import ConfigError
+from artbot.publishing import http
+from artbot.publishing.channels import Channel, Parcel, Receipt
+
+SECRET_PREFIX = "whsec_"  # noqa: S105  the form of a secret, not one
+SECRET_BYTES = (24, 64)
+"""Shortest and longest key the specification allows."""
+
+
+class WebhookSettings(SecretReference):
+    """[channels.NAME] with type = "webhook"."""
+
+    type: Literal["webhook"]
+    url: str
+    allow_http: bool = False
+    """Plain http to another machine: signed, but readable on the way."""
+
+    @model_validator(mode="after")
+    def _usable_url(self) -> Self:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"url {self.url!r} is no web address; write https://HOST/PATH")
+        if parts.username or parts.password:
+            raise ValueError("url holds a user name or password; the signature proves who sends")
+        if parts.scheme == "http" and not self.allow_http and not _is_this_machine(parts.hostname):
+            raise ValueError(
+                f"url {self.url!r} is not encrypted; use https, or say allow_http = true if the way there is yours"
+            )
+        return self
+
+
+class WebhookSender:
+    """Signs and posts events to one endpoint."""
+
+    def __init__(self, url: str, key: bytes) -> None:
+        self._url = url
+        self._key = key
+
+    def send(self, parcel: Parcel, now: datetime) -> Receipt:
+        timestamp = int(now.timestamp())
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": parcel.delivery_key,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": sign(self._key, parcel.delivery_key, timestamp, parcel.body),
+        }
+        answer = http.post(self._url, parcel.body, headers, now)
+        return Receipt(answer.status, answer.excerpt)
+
+
+def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
+    """The `v1` signature over the exact bytes sent; `timestamp` in Unix seconds."""
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+
+
+def parse_secret(secret: str) -> bytes:
+    """The key in a `whsec_…` secret. Raises ConfigError, which never quotes the secret."""
+    encoded = secret.removeprefix(SECRET_PREFIX)
+    try:
+        key = base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        key = b""
+    shortest, longest = SECRET_BYTES
+    if not secret.startswith(SECRET_PREFIX) or not shortest <= len(key) <= longest:
+        raise ConfigError(
+            f"the secret must be {SECRET_PREFIX} and the base64 of {shortest} to {longest} random bytes, on one line"
+        )
+    return key
+
+
+def new_secret(random_bytes: bytes) -> str:
+    """A `whsec_…` secret of 32 random bytes."""
+    return SECRET_PREFIX + base64.b64encode(random_bytes).decode()
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _open(settings: WebhookSettings, workplace: Path) -> WebhookSender:
+    return WebhookSender(settings.url, parse_secret(settings.read_secret(workplace)))
+
+
+CHANNEL = Channel(name="webhook", settings_model=WebhookSettings, open=_open)

@@ -1,0 +1,144 @@
+"""The one door to the network: every request artbot makes goes through `post`.
+
+No redirects (requests would carry a signature and re-send a picture to wherever it is told to), no
+proxies or passwords taken from the environment, bounded time and answer, and every way a request
+can end sorted into the three that matter (artbot.errors).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+import requests
+
+from artbot import __version__
+from artbot.errors import OutcomeUnknown, Rejected, Unavailable
+from artbot.redaction import redact
+
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 20.0
+DEADLINE_S = 30.0
+MAX_ANSWER_BYTES = 64 * 1024
+EXCERPT_CHARS = 500
+TRY_AGAIN_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A 2xx answer."""
+
+    status: int
+    excerpt: str
+    """The beginning of its body, redacted; for the log."""
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str], now: datetime) -> Answer:
+    """POST `body`; returns the answer if it is a 2xx.
+
+    Raises Rejected (3xx, 4xx: as it stands it will never be taken), Unavailable (certainly not
+    taken: no connection, or an answer that says so), OutcomeUnknown (sent, but the answer never came
+    or says nothing certain).
+    """
+    started = time.monotonic()
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            response = session.post(
+                url,
+                data=body,
+                headers={"User-Agent": f"artbot/{__version__}", **headers},
+                timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
+                allow_redirects=False,
+                stream=True,
+            )
+            with response:
+                excerpt = _read_excerpt(response, started)
+        except requests.exceptions.ConnectTimeout as error:
+            raise Unavailable(f"no connection within {CONNECT_TIMEOUT_S:g} s") from error
+        except requests.exceptions.ReadTimeout as error:
+            raise OutcomeUnknown(f"no answer within {READ_TIMEOUT_S:g} s") from error
+        except requests.exceptions.SSLError as error:
+            raise Unavailable(f"TLS failed: {_reason(error)}") from error
+        except requests.exceptions.ConnectionError as error:
+            if _never_connected(error):
+                raise Unavailable(f"no connection: {_reason(error)}") from error
+            raise OutcomeUnknown(f"the connection broke off: {_reason(error)}") from error
+        except requests.exceptions.InvalidURL as error:
+            raise Rejected(f"the URL cannot be used: {_reason(error)}") from error
+        except requests.exceptions.RequestException as error:
+            raise OutcomeUnknown(f"{type(error).__name__}: {_reason(error)}") from error
+    return _judge(response, excerpt, now)
+
+
+def _judge(response: requests.Response, excerpt: str, now: datetime) -> Answer:
+    status = response.status_code
+    said = f"{status} {response.reason or ''}".strip() + (f": {excerpt}" if excerpt else "")
+    if 200 <= status < 300:
+        return Answer(status, excerpt)
+    if status in TRY_AGAIN_STATUS:
+        wait_s = retry_after_s(response.headers.get("Retry-After"), now)
+        # 500, 502 and 504 say nothing about what happened before the error.
+        kind = Unavailable if status in (408, 425, 429, 503) else OutcomeUnknown
+        raise kind(f"answered {said}", status=status, retry_after_s=wait_s)
+    if 300 <= status < 400:
+        to = response.headers.get("Location", "nowhere")
+        raise Rejected(
+            f"answered {status}, a redirect to {redact(to)[:200]}; redirects are not followed: "
+            "put the final address into `url`",
+            status=status,
+        )
+    if status >= 500:
+        raise OutcomeUnknown(f"answered {said}", status=status)
+    raise Rejected(f"answered {said}", status=status)
+
+
+def retry_after_s(header: str | None, now: datetime) -> float | None:
+    """Seconds asked for by a Retry-After header (RFC 9110, section 10.2.3), None if it says nothing."""
+    if header is None:
+        return None
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(header) - now).total_seconds())
+    except (ValueError, TypeError):  # not a date, or one without a zone
+        return None
+
+
+def _read_excerpt(response: requests.Response, started: float) -> str:
+    """The beginning of the answer. An endless or dripping one is cut off: the status is what counts."""
+    content = b""
+    for chunk in response.iter_content(4096):
+        content += chunk
+        if len(content) >= MAX_ANSWER_BYTES or time.monotonic() - started > DEADLINE_S:
+            break
+    text = " ".join(content[: 4 * EXCERPT_CHARS].decode("utf-8", "replace").split())
+    return redact(text)[:EXCERPT_CHARS]
+
+
+def _never_connected(error: requests.exceptions.ConnectionError) -> bool:
+    """Whether it failed before any byte of the request could have been read by the other side."""
+    from urllib3.exceptions import NameResolutionError, NewConnectionError
+
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", cause)
+    return isinstance(reason, NewConnectionError | NameResolutionError)
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost message of a chain of wrapped errors, without object addresses, redacted."""
+    cause: object = error
+    while (
+        isinstance(cause, BaseException)
+        and cause.args
+        and isinstance(cause.args[-1], BaseException)
+    ):
+        cause = cause.args[-1]
+    reason = getattr(cause, "reason", None) or cause
+    text = str(reason)
+    return redact(text.split(">: ", 1)[-1] if ">: " in text else text)[:300]

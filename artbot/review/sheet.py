@@ -1,0 +1,95 @@
+"""The contact sheet: all pictures that wait, each with the number a person types to decide on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from artbot.files import write_atomically
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SHEET_WIDTH_PX = 1280
+MIN_TILE_PX = 128
+MAX_TILE_PX = 512
+MARGIN_PX = 24
+GAP_PX = 16
+LABEL_PX = 30
+HEADING_PX = 44
+PAPER = (250, 249, 246)
+INK = (40, 38, 36)
+FADED = (140, 136, 130)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture on the sheet."""
+
+    path: Path
+    label: str
+    """What stands under it, large: the candidate's number."""
+    note: str
+    """Beside the label, small."""
+
+
+def write_sheet(tiles: Sequence[Tile], heading: str, output: Path) -> None:
+    """Write the tiles as a PNG to `output`. Small pictures are enlarged by whole steps, kept crisp.
+
+    Raises OSError. A picture that cannot be read leaves its place empty, with the reason in it.
+    """
+    from io import BytesIO
+
+    from PIL import Image, ImageDraw, ImageFont
+
+    columns = _columns(len(tiles))
+    tile_px = (SHEET_WIDTH_PX - 2 * MARGIN_PX - (columns - 1) * GAP_PX) // columns
+    rows = math.ceil(len(tiles) / columns)
+    height = MARGIN_PX + HEADING_PX + rows * (tile_px + LABEL_PX + GAP_PX) + MARGIN_PX - GAP_PX
+    sheet = Image.new("RGB", (SHEET_WIDTH_PX, height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    large, small = ImageFont.load_default(20), ImageFont.load_default(13)
+    draw.text((MARGIN_PX, MARGIN_PX), heading, INK, large)
+    for position, tile in enumerate(tiles):
+        x = MARGIN_PX + position % columns * (tile_px + GAP_PX)
+        y = MARGIN_PX + HEADING_PX + position // columns * (tile_px + LABEL_PX + GAP_PX)
+        picture = _fitted(tile.path, tile_px)
+        if picture is None:
+            draw.rectangle((x, y, x + tile_px - 1, y + tile_px - 1), outline=FADED)
+            draw.text((x + 8, y + 8), "cannot be read", FADED, small)
+        else:
+            sheet.paste(
+                picture, (x + (tile_px - picture.width) // 2, y + (tile_px - picture.height) // 2)
+            )
+        draw.text((x, y + tile_px + 4), tile.label, INK, large)
+        draw.text((x + tile_px, y + tile_px + 9), tile.note, FADED, small, anchor="ra")
+    buffer = BytesIO()
+    sheet.save(buffer, "PNG")
+    write_atomically(output, buffer.getvalue())
+
+
+def _columns(count: int) -> int:
+    """As many as leave the tiles large enough to judge, and the sheet not much taller than wide."""
+    most = (SHEET_WIDTH_PX - 2 * MARGIN_PX + GAP_PX) // (MIN_TILE_PX + GAP_PX)
+    return max(min(count, 3), min(most, math.ceil(math.sqrt(count * 1.3))))
+
+
+def _fitted(path: Path, tile_px: int) -> Image.Image | None:
+    """The picture at most `tile_px` wide: enlarged by an integer, or reduced smoothly."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("PNG",)) as opened:
+            picture = opened.convert("RGB")
+    except (OSError, SyntaxError, ValueError):  # what Pillow raises for missing and damaged files
+        return None
+    factor = tile_px // max(picture.size)
+    if factor >= 1:
+        return picture.resize(
+            (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
+        )
+    picture.thumbnail((tile_px, tile_px), Image.Resampling.LANCZOS)
+    return picture

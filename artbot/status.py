@@ -1,0 +1,123 @@
+"""What waits, what went out, what failed: the state of a workplace in one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+
+from artbot.domain.calendar import next_due
+from artbot.domain.candidate import BatchState, CandidateState
+from artbot.domain.delivery import WAITING, DeliveryState
+from artbot.workplace import Workplace
+from db.models import Batch, Candidate, Delivery
+
+RECENT = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class NextBatch:
+    """When a schedule comes round."""
+
+    schedule: str
+    due_at: datetime
+    timezone: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """Facts for `artbot status`; times are aware UTC."""
+
+    workplace: str
+    worker: str | None
+    """Who renders and sends now, None if nobody does."""
+    checkpoint: str | None
+    """The latest checkpoint whose manifest is in order."""
+    checkpoint_facts: str | None
+    refused_checkpoints: dict[str, str]
+    """Reason by name: those without a usable manifest."""
+    next_batches: list[NextBatch]
+    unfinished_batches: dict[str, str]
+    """What each waits for, by key."""
+    num_pending: int
+    num_approved: int
+    num_published: int
+    """Works that at least one channel has."""
+    num_published_recently: int
+    """Likewise, in the last seven days."""
+    num_waiting: int
+    """Deliveries queued or waiting to be tried again."""
+    next_delivery_at: datetime | None
+    failed_deliveries: dict[int, str]
+    """Last error by id."""
+    unknown_channels: dict[str, int]
+    """Waiting deliveries to channels that artbot.toml no longer has."""
+
+
+def read_status(workplace: Workplace) -> Status:
+    """Ask the database and the checkpoints folder. Raises DatabaseError."""
+    from artbot.studio.registry import list_checkpoints
+
+    now = workplace.clock()
+    settings = workplace.settings
+    entries = list_checkpoints(settings.checkpoints)
+    latest = next((entry.manifest for entry in entries if entry.manifest), None)
+    with workplace.database.read() as session:
+        by_state = dict(
+            session.execute(select(Candidate.state, func.count()).group_by(Candidate.state))
+            .tuples()
+            .all()
+        )
+        published = select(func.count(Delivery.candidate_id.distinct())).where(
+            Delivery.state == DeliveryState.DELIVERED
+        )
+        waiting = select(Delivery).where(Delivery.state.in_(WAITING))
+        unfinished = session.execute(
+            select(Batch.key, Batch.reason).where(
+                Batch.state.in_([BatchState.PLANNED, BatchState.GENERATING])
+            )
+        ).tuples()
+        failed = session.execute(
+            select(Delivery.id, Delivery.last_error).where(Delivery.state == DeliveryState.FAILED)
+        ).tuples()
+        channels = dict(
+            session.execute(
+                select(Delivery.channel, func.count())
+                .where(Delivery.state.in_(WAITING))
+                .group_by(Delivery.channel)
+            )
+            .tuples()
+            .all()
+        )
+        return Status(
+            workplace=str(settings.root),
+            worker=workplace.current_worker(),
+            checkpoint=latest.name if latest else None,
+            checkpoint_facts=(
+                f"{latest.size} px, learned from {latest.dataset.num_pictures} pictures of "
+                f"{latest.dataset.name}, {latest.kimg:g} kimg"
+                if latest
+                else None
+            ),
+            refused_checkpoints={e.folder.name: e.refusal for e in entries if e.refusal},
+            next_batches=[
+                NextBatch(s.name, next_due(s, now), s.zone.key) for s in settings.schedule_list()
+            ],
+            unfinished_batches={key: reason or "its turn" for key, reason in unfinished},
+            num_pending=by_state.get(CandidateState.PENDING, 0),
+            num_approved=by_state.get(CandidateState.APPROVED, 0),
+            num_published=session.scalar(published) or 0,
+            num_published_recently=session.scalar(
+                published.where(Delivery.delivered_at >= now - RECENT)
+            )
+            or 0,
+            num_waiting=sum(channels.values()),
+            next_delivery_at=session.scalar(
+                waiting.with_only_columns(func.min(Delivery.next_at), maintain_column_froms=True)
+            ),
+            failed_deliveries={number: error or "" for number, error in failed},
+            unknown_channels={
+                name: n for name, n in channels.items() if name not in settings.channels
+            },
+        )

@@ -1,0 +1,1 @@
+"""Tables, engine and migrations. Knows nothing of `artbot` or `trainers`."""

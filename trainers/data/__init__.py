@@ -1,0 +1,1 @@
+"""From a folder somebody filled to an array the loop can index."""

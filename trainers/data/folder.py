@@ -1,0 +1,137 @@
+"""Read a WikiArt-style folder: flat or with class subfolders, any mixture of picture files.
+
+A picture that cannot be used is reported with its reason and left out; it never ends the work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from trainers.errors import DatasetError
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+PILLOW_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+"""MPO is what many phones write under the name .jpg. All other decoders stay closed."""
+MAX_PIXELS = 200_000_000
+"""Larger pictures are left out: a decompression bomb would take the machine with it."""
+MIN_EDGE_PX = 16
+"""Smaller pictures are icons and thumbnails' leftovers, not paintings."""
+ALPHA_BACKGROUND = (255, 255, 255)
+"""Transparent parts become white, as a viewer would show them."""
+
+
+class PictureRejected(Exception):
+    """Why one file is left out; the message is the reason shown to the person."""
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """One candidate file, as listed, before anything is decoded."""
+
+    relative: str
+    """Path below the data set's folder, with forward slashes."""
+    num_bytes: int
+    modified_ns: int
+
+    @property
+    def class_name(self) -> str | None:
+        """First-level subfolder (WikiArt's style or genre), None in a flat folder."""
+        head, _, tail = self.relative.partition("/")
+        return head if tail else None
+
+
+def list_pictures(folder: Path) -> list[PictureFile]:
+    """All picture files below `folder`, sorted by path; hidden files and folders are skipped.
+
+    Raises DatasetError if the folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DatasetError(f"cannot read {error.filename}: {error.strerror}.") from error
+
+    found = []
+    for root, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            if name.startswith(".") or Path(name).suffix.lower() not in PICTURE_SUFFIXES:
+                continue
+            path = Path(root, name)
+            if not path.is_file():  # a dangling link, a folder called x.jpg
+                continue
+            status = path.stat()
+            relative = path.relative_to(folder).as_posix()
+            found.append(PictureFile(relative, status.st_size, status.st_mtime_ns))
+    return sorted(found, key=lambda file: file.relative)
+
+
+def hash_picture(folder: Path, file: PictureFile) -> str:
+    """sha256 of the file's bytes, hex; raises PictureRejected if it cannot be read."""
+    try:
+        with open(folder / file.relative, "rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise PictureRejected(f"cannot be read ({error.strerror})") from error
+
+
+def decode_square(path: Path, size_px: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """Decode, turn upright, flatten to RGB, crop the centre square, resize (Lanczos).
+
+    Returns (uint8 array of shape (size_px, size_px, 3), (width, height) of the original in px).
+    Raises PictureRejected with the reason.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            # Metadata that Pillow finds odd says nothing about the pixels.
+            warnings.filterwarnings("ignore", category=UserWarning)
+            with Image.open(path, formats=PILLOW_FORMATS) as opened:
+                original_px = opened.size
+                _check_dimensions(*original_px)
+                # JPEG can decode at a half, a quarter or an eighth; twice the goal keeps Lanczos honest.
+                opened.draft(None, (2 * size_px, 2 * size_px))
+                upright = ImageOps.exif_transpose(opened)
+                picture = ImageOps.fit(
+                    to_rgb(upright), (size_px, size_px), Image.Resampling.LANCZOS
+                )
+    except PictureRejected:
+        raise
+    except UnidentifiedImageError as error:
+        raise PictureRejected("is not a picture, or of a kind that is not read") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PictureRejected(f"has more than {MAX_PIXELS:,} pixels") from error
+    except MemoryError as error:
+        raise PictureRejected("needs more memory than there is") from error
+    # Pillow's decoders raise whatever the damage leads them to.
+    except Exception as error:
+        raise PictureRejected(f"is damaged ({type(error).__name__}: {error})") from error
+    return np.asarray(picture, dtype=np.uint8), original_px
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """RGB from any Pillow mode: alpha onto white, 16-bit and float grey scaled to 8 bits, CMYK converted."""
+    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
+        # Pillow's own conversion clips at 255 instead of scaling.
+        grey = np.asarray(picture, dtype=np.float64)
+        top = 65535.0 if picture.mode != "F" else max(1.0, float(np.nanmax(grey)))
+        return Image.fromarray(
+            (np.clip(np.nan_to_num(grey) / top, 0, 1) * 255).round().astype(np.uint8)
+        ).convert("RGB")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        canvas = Image.new("RGBA", picture.size, (*ALPHA_BACKGROUND, 255))
+        return Image.alpha_composite(canvas, picture).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _check_dimensions(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise PictureRejected(f"has more than {MAX_PIXELS:,} pixels ({width}x{height})")
+    if min(width, height) < MIN_EDGE_PX:
+        raise PictureRejected(f"is too small ({width}x{height} px; {MIN_EDGE_PX} px is the least)")

@@ -1,0 +1,57 @@
+"""What can go wrong for a person who trains. Each says what failed, the value, and the remedy.
+
+TrainerError               exit code 1
+├── SettingsError          exit code 2: an option or a combination of options cannot work
+├── DatasetError           the pictures cannot be trained on
+│   └── DatasetNotFound    exit code 2: no such folder, no such source
+├── ResumeRefused          the run's saved state and today's settings cannot be combined
+├── RunBusy                another process is training this run
+├── TrainingDiverged       a loss stopped being a number
+├── OutOfMemory            the device cannot hold the networks and a batch
+├── StorageError           a file could not be written whole
+└── CheckpointRefused      an exported generator is damaged, foreign or not one at all
+"""
+
+from __future__ import annotations
+
+
+class TrainerError(Exception):
+    """A failure with a message meant for the person; never a bug of ours."""
+
+    exit_code = 1
+
+
+class SettingsError(TrainerError):
+    exit_code = 2
+
+
+class DatasetError(TrainerError):
+    pass
+
+
+class DatasetNotFound(DatasetError):
+    exit_code = 2
+
+
+class ResumeRefused(TrainerError):
+    pass
+
+
+class RunBusy(TrainerError):
+    pass
+
+
+class TrainingDiverged(TrainerError):
+    pass
+
+
+class OutOfMemory(TrainerError):
+    pass
+
+
+class StorageError(TrainerError):
+    pass
+
+
+class CheckpointRefused(TrainerError):
+    """Raised with the reason alone, so that a caller can say which checkpoint it was."""

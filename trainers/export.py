@@ -1,0 +1,100 @@
+"""Averaged generator -> `checkpoints/<run>-<kimg>/`, visible only once it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from PIL import Image
+from torch import nn
+
+from trainers.config import TrainConfig
+from trainers.data.cache import PictureSet
+from trainers.errors import CheckpointRefused, StorageError
+from trainers.files import fsync_folder, write_atomically
+from trainers.manifest import (
+    MANIFEST_FILE,
+    SAMPLES_FILE,
+    WEIGHTS_FILE,
+    DatasetFacts,
+    Manifest,
+    checkpoint_name,
+    read_manifest,
+)
+from trainers.samples import png_bytes
+
+
+def export_checkpoint(
+    generator: nn.Module,
+    grid: Image.Image,
+    config: TrainConfig,
+    pictures: PictureSet,
+    images_seen: int,
+    checkpoints: Path,
+) -> Path:
+    """Write the checkpoint in a hidden folder, flush everything, rename it into place.
+
+    `generator` is in inference mode. Exporting the same weights under the same name again changes
+    nothing; other weights under that name get the next free name. Raises StorageError.
+    """
+    kimg = images_seen / 1000
+    # Contiguous: a checkpoint must not depend on the memory layout that was quickest to train in.
+    tensors = {name: t.detach().cpu().contiguous() for name, t in generator.state_dict().items()}
+    weights = safetensors.torch.save(tensors)
+    sha256 = hashlib.sha256(weights).hexdigest()
+    folder = _free_name(checkpoints, checkpoint_name(config.run, kimg), sha256)
+    if folder.exists():
+        return folder
+    manifest = Manifest(
+        format_version=1,
+        name=folder.name,
+        run=config.run,
+        kimg=kimg,
+        created_at=datetime.now(UTC),
+        arch=config.arch,
+        size=config.size,
+        z_dim=config.z_dim,
+        width=config.width,
+        sha256=sha256,
+        num_bytes=len(weights),
+        seed=config.seed,
+        dataset=DatasetFacts(
+            name=pictures.name,
+            fingerprint=pictures.fingerprint,
+            num_pictures=len(pictures),
+            class_names=pictures.class_names,
+        ),
+        torch_version=str(torch.__version__),
+    )
+    building = checkpoints / f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        building.mkdir(parents=True)
+        write_atomically(building / WEIGHTS_FILE, lambda file: file.write(weights))
+        write_atomically(building / SAMPLES_FILE, lambda file: file.write(png_bytes(grid)))
+        write_atomically(building / MANIFEST_FILE, lambda file: file.write(manifest.to_json()))
+        building.rename(folder)
+        fsync_folder(checkpoints)
+    except OSError as error:
+        raise StorageError(f"could not write the checkpoint {folder}: {error}.") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return folder
+
+
+def _free_name(checkpoints: Path, name: str, sha256: str) -> Path:
+    """`name`, or the first of `name`-2, `name`-3, … that is free or already holds these weights."""
+    folder, number = checkpoints / name, 1
+    while folder.exists():
+        try:
+            if read_manifest(folder).sha256 == sha256:
+                return folder
+        except CheckpointRefused:
+            pass  # something else has that name; it is not ours to remove
+        number += 1
+        folder = checkpoints / f"{name}-{number}"
+    return folder

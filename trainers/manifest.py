@@ -1,0 +1,153 @@
+"""What an exported generator says about itself: `manifest.json`. Imports no torch.
+
+A checkpoint is a folder
+
+    checkpoints/<run>-<kimg>/
+        generator.safetensors   weights of the averaged generator
+        manifest.json           this file's Manifest
+        samples.png             a grid, to be looked at
+
+that appears under its final name in one rename. Whoever reads it trusts nothing: not the manifest
+until it parses, not the weights until their sha256 is the manifest's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, BinaryIO, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from trainers.config import SIZES_PX
+from trainers.errors import CheckpointRefused
+from trainers.networks import Shape
+
+FORMAT_VERSION = 1
+WEIGHTS_FILE = "generator.safetensors"
+MANIFEST_FILE = "manifest.json"
+SAMPLES_FILE = "samples.png"
+MAX_MANIFEST_BYTES = 1_000_000
+MAX_WEIGHTS_BYTES = 4_000_000_000
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class DatasetFacts(_Part):
+    """The pictures a generator learned from."""
+
+    name: str
+    fingerprint: Sha256
+    """sha256 over the files' names and bytes."""
+    num_pictures: int
+    class_names: tuple[str, ...] = Field(default=(), strict=False)
+
+
+class Manifest(_Part):
+    """Facts of one checkpoint; unknown fields of later versions are ignored."""
+
+    format_version: Literal[1]
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)
+    """The checkpoint's folder name."""
+    run: str
+    kimg: float = Field(ge=0)
+    """Thousands of pictures the discriminator has been shown."""
+    created_at: AwareDatetime = Field(strict=False)
+    arch: str
+    size: int
+    """Edge of the pictures, px."""
+    z_dim: int = Field(ge=1, le=8192)
+    """Length of the latent vector."""
+    width: int = Field(ge=1, le=4096)
+    sha256: Sha256
+    """Of generator.safetensors."""
+    num_bytes: int = Field(ge=1, le=MAX_WEIGHTS_BYTES)
+    """Length of generator.safetensors."""
+    seed: int
+    dataset: DatasetFacts
+    torch_version: str
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(size=self.size, z_dim=self.z_dim, width=self.width)
+
+    def to_json(self) -> bytes:
+        return self.model_dump_json(indent=2).encode() + b"\n"
+
+
+def checkpoint_name(run: str, kimg: float) -> str:
+    """`flowers-64` at 120.5 kimg -> `flowers-64-000120`; sorts by age within a run."""
+    return f"{run}-{int(kimg):06d}"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Parse `folder`/manifest.json. Raises CheckpointRefused with the reason."""
+    path = folder / MANIFEST_FILE
+    with _open_regular(path, MAX_MANIFEST_BYTES) as file:
+        text = file.read()
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or MANIFEST_FILE
+        raise CheckpointRefused(f"{MANIFEST_FILE}: {where}: {first['msg']}") from error
+    if manifest.size not in SIZES_PX:
+        raise CheckpointRefused(f"{MANIFEST_FILE}: size {manifest.size} is none of {SIZES_PX}")
+    return manifest
+
+
+def copy_verified_weights(folder: Path, manifest: Manifest, destination: Path | None) -> None:
+    """Read the weights once, check length and sha256, and keep the very bytes that were checked.
+
+    `destination` gets a private copy (mode 0400, flushed to disk); None only checks. A trainer or a
+    file sync may rewrite the original at any time, so nothing is ever loaded from it.
+    Raises CheckpointRefused.
+    """
+    digest, num_bytes = hashlib.sha256(), 0
+    with ExitStack() as files:
+        source = files.enter_context(_open_regular(folder / WEIGHTS_FILE, MAX_WEIGHTS_BYTES))
+        target = None
+        if destination is not None:
+            descriptor = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+            target = files.enter_context(open(descriptor, "wb"))
+        while num_bytes <= manifest.num_bytes and (chunk := source.read(1 << 20)):
+            num_bytes += len(chunk)
+            digest.update(chunk)
+            if target:
+                target.write(chunk)
+        if target:
+            target.flush()
+            os.fsync(target.fileno())
+    if num_bytes != manifest.num_bytes:
+        found = "more" if num_bytes > manifest.num_bytes else f"{num_bytes:,}"
+        raise CheckpointRefused(
+            f"{WEIGHTS_FILE}: {manifest.num_bytes:,} bytes expected, {found} found (truncated or replaced)"
+        )
+    if digest.hexdigest() != manifest.sha256:
+        raise CheckpointRefused(
+            f"{WEIGHTS_FILE}: sha256 is {digest.hexdigest()[:12]}…, the manifest says {manifest.sha256[:12]}… "
+            "(damaged or replaced)"
+        )
+
+
+def _open_regular(path: Path, max_bytes: int) -> BinaryIO:
+    """Open a plain file of bounded size: no link, no pipe that would hang, no device."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise CheckpointRefused(f"{path.name} is missing") from error
+    except OSError as error:
+        raise CheckpointRefused(f"{path.name} cannot be opened ({error.strerror})") from error
+    file = open(descriptor, "rb")  # noqa: SIM115  the caller closes it
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
+        file.close()
+        raise CheckpointRefused(f"{path.name} is not a plain file of at most {max_bytes:,} bytes")
+    return file

@@ -1,0 +1,225 @@
+"""How training shows itself: a bar with ETA on a terminal, plain lines everywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from trainers.config import TrainConfig
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+
+@dataclass(frozen=True)
+class TickStats:
+    """One line of stats.jsonl: means over the tick."""
+
+    kimg: float
+    """Thousands of pictures shown so far."""
+    elapsed_s: float
+    """Seconds of training so far, over all sessions."""
+    sec_per_kimg: float
+    """Seconds per thousand pictures, without grids and saving."""
+    d_loss: float
+    g_loss: float
+    d_right_on_real: float
+    """Share of real pictures the discriminator took for real."""
+    d_right_on_fake: float
+    """Share of fakes it took for fake."""
+
+
+class Pace:
+    """How far a run is, how fast it goes, when it will be done. Pure arithmetic, no clock of its own."""
+
+    SMOOTHING_S = 20.0
+    """Speed is averaged over about this much training."""
+
+    def __init__(self, config: TrainConfig, images_seen: int, elapsed_s: float) -> None:
+        self._goal_images = config.kimg * 1000
+        self._goal_s = config.minutes * 60 if config.minutes is not None else None
+        self.images_seen = images_seen
+        self.elapsed_s = elapsed_s
+        self.sec_per_kimg = 0.0
+
+    def step_done(self, images: int, seconds: float) -> None:
+        self.images_seen += images
+        self.elapsed_s += seconds
+        measured = seconds / images * 1000
+        weight = min(1.0, seconds / self.SMOOTHING_S) if self.sec_per_kimg else 1.0
+        self.sec_per_kimg += weight * (measured - self.sec_per_kimg)
+
+    def overhead(self, seconds: float) -> None:
+        """Time spent on grids and saving: it counts towards --minutes, not towards the speed."""
+        self.elapsed_s += seconds
+
+    @property
+    def fraction(self) -> float:
+        """0 to 1, of whichever budget is nearer its end."""
+        by_images = self.images_seen / self._goal_images if self._goal_images else 1.0
+        by_time = self.elapsed_s / self._goal_s if self._goal_s else 0.0
+        return min(1.0, max(by_images, by_time))
+
+    @property
+    def is_finished(self) -> bool:
+        return self.fraction >= 1.0
+
+    @property
+    def goal_kimg(self) -> float:
+        return self._goal_images / 1000
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds to go, None before the first step."""
+        if not self.sec_per_kimg:
+            return None
+        by_images = (self._goal_images - self.images_seen) / 1000 * self.sec_per_kimg
+        by_time = self._goal_s - self.elapsed_s if self._goal_s is not None else by_images
+        return max(0.0, min(by_images, by_time))
+
+
+class Display(Protocol):
+    """What the loop tells about itself."""
+
+    def preparing(self, what: str, done: int, total: int) -> None: ...
+    def note(self, text: str) -> None: ...
+    def begin(self, config: TrainConfig, pace: Pace) -> None: ...
+    def wants_losses(self, every_s: float) -> bool:
+        """Reading the losses waits for the device, so they are read only when somebody looks."""
+        ...
+
+    def losses(
+        self, d_loss: float, g_loss: float, right_on_real: float, right_on_fake: float
+    ) -> None: ...
+    def advance(self, pace: Pace) -> None: ...
+    def tick(self, stats: TickStats, pace: Pace, checkpoint: Path | None) -> None: ...
+    def close(self) -> None: ...
+
+
+def open_display(stream: TextIO | None = None) -> Display:
+    """The display that fits where `stream` (standard error by default) goes."""
+    stream = stream or sys.stderr
+    return TerminalDisplay(stream) if stream.isatty() else PlainDisplay(stream)
+
+
+def duration(seconds: float | None) -> str:
+    """`4h12m`, `3m05s`, `8s`; `-` for None."""
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 60}m{whole % 60:02d}s" if whole >= 60 else f"{whole}s"
+
+
+def _speed(pace: Pace) -> str:
+    return f"{pace.sec_per_kimg:.1f} s/kimg"
+
+
+class PlainDisplay:
+    """One line per event, for logs and pipes."""
+
+    PREPARE_EVERY_S = 10.0
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._prepared_at = 0.0
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        if done == total or time.monotonic() - self._prepared_at > self.PREPARE_EVERY_S:
+            self._prepared_at = time.monotonic()
+            self.note(f"{what} {done}/{total}")
+
+    def note(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
+
+    def begin(self, config: TrainConfig, pace: Pace) -> None:
+        self.note(f"training {config.run} on {config.device}: to {pace.goal_kimg:g} kimg")
+
+    def wants_losses(self, every_s: float) -> bool:
+        return False
+
+    def losses(
+        self, d_loss: float, g_loss: float, right_on_real: float, right_on_fake: float
+    ) -> None: ...
+
+    def advance(self, pace: Pace) -> None: ...
+
+    def tick(self, stats: TickStats, pace: Pace, checkpoint: Path | None) -> None:
+        self.note(
+            f"kimg {stats.kimg:8.1f}  {pace.fraction:4.0%}  {_speed(pace)}  ETA {duration(pace.remaining_s)}  "
+            f"G {stats.g_loss:.2f}  D {stats.d_loss:.2f}  "
+            f"D right on real {stats.d_right_on_real:.0%}, fake {stats.d_right_on_fake:.0%}"
+            + (f"  checkpoint {checkpoint.name}" if checkpoint else "")
+        )
+
+    def close(self) -> None: ...
+
+
+class TerminalDisplay:
+    """A live bar; notes and checkpoints scroll above it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._console = Console(file=stream)
+        self._bar: RichProgress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[facts]}"),
+            console=self._console,
+            refresh_per_second=4,
+        )
+        self._task: TaskID | None = None
+        self._losses = ""
+        self._losses_at = 0.0
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        self._show(what, done / total if total else 1.0, f"{done}/{total}")
+
+    def note(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False)
+
+    def begin(self, config: TrainConfig, pace: Pace) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+        self._title = config.run
+        self._goal_kimg = pace.goal_kimg
+        self.note("Ctrl-C saves and stops; the same command goes on from there.")
+
+    def wants_losses(self, every_s: float) -> bool:
+        return time.monotonic() - self._losses_at > every_s
+
+    def losses(
+        self, d_loss: float, g_loss: float, right_on_real: float, right_on_fake: float
+    ) -> None:
+        self._losses_at = time.monotonic()
+        right = (right_on_real + right_on_fake) / 2
+        self._losses = f"G {g_loss:.2f} D {d_loss:.2f} right {right:.0%}"
+
+    def advance(self, pace: Pace) -> None:
+        facts = (
+            f"{pace.images_seen / 1000:.1f}/{pace.goal_kimg:g} kimg  {_speed(pace)}  "
+            f"ETA {duration(pace.remaining_s)}  {self._losses}"
+        )
+        self._show(self._title, pace.fraction, facts)
+
+    def tick(self, stats: TickStats, pace: Pace, checkpoint: Path | None) -> None:
+        if checkpoint:
+            self.note(f"checkpoint {checkpoint.name} written at {stats.kimg:.1f} kimg")
+
+    def close(self) -> None:
+        self._bar.stop()
+
+    def _show(self, title: str, fraction: float, facts: str) -> None:
+        if self._task is None:
+            self._task = self._bar.add_task(title, total=1.0, facts=facts)
+            self._bar.start()
+        self._bar.update(self._task, description=title, completed=fraction, facts=facts)

@@ -1,0 +1,48 @@
+"""Exact resume: everything the next step depends on, in one file that is replaced whole.
+
+Networks, averaged generator, both optimisers, both random generators, the order of the pictures
+and the clocks. A run stopped anywhere and resumed ends, on the CPU, with the same bits as one that
+was never stopped.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainers.errors import ResumeRefused
+from trainers.files import write_atomically
+
+STATE_FILE = "state.pt"
+STATE_VERSION = 1
+
+
+def save(run_folder: Path, state: dict[str, Any]) -> None:
+    """Raises StorageError; the state saved before is then still there."""
+    write_atomically(
+        run_folder / STATE_FILE, lambda file: torch.save({"version": STATE_VERSION, **state}, file)
+    )
+
+
+def load(run_folder: Path) -> dict[str, Any] | None:
+    """The saved state with its tensors on the CPU, None if the run has none yet.
+
+    Only tensors and plain values are unpickled. Raises ResumeRefused for a damaged file.
+    """
+    path = run_folder / STATE_FILE
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever the damage leads torch to raise
+        raise ResumeRefused(
+            f"{path} cannot be read ({type(error).__name__}). Move that file away to begin the run anew; "
+            "its checkpoints stay."
+        ) from error
+    if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
+        raise ResumeRefused(
+            f"{path} was written by another version of artbot. Choose another name with --run."
+        )
+    return state
