@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from db.types import utc_text
-
 if TYPE_CHECKING:
     from artbot.review.decisions import Author
     from artbot.workplace import Workplace
@@ -46,6 +44,8 @@ def print_json(value: object) -> None:
 
 def _jsonable(value: object) -> object:
     if isinstance(value, datetime):
+        from db.types import utc_text  # brings in sqlalchemy
+
         return utc_text(value)
     return str(value)
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 import requests
+from urllib3.exceptions import HTTPError, LocationParseError
 
 from artbot import __version__
 from artbot.errors import OutcomeUnknown, Rejected, Unavailable
@@ -36,6 +37,17 @@ class Answer:
     """The beginning of its body, redacted; for the log."""
 
 
+class _Session(requests.Session):
+    """Knows no redirects.
+
+    Even with allow_redirects=False requests prepares the next request: it reads the whole body of the
+    redirect, however long, and fails on a malformed Location (Session.send, resolve_redirects).
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
+
+
 def post(url: str, body: bytes, headers: Mapping[str, str], now: datetime) -> Answer:
     """POST `body`; returns the answer if it is a 2xx.
 
@@ -44,7 +56,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], now: datetime) -> An
     or says nothing certain).
     """
     started = time.monotonic()
-    with requests.Session() as session:
+    with _Session() as session:
         session.trust_env = False
         try:
             response = session.post(
@@ -67,7 +79,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], now: datetime) -> An
             if _never_connected(error):
                 raise Unavailable(f"no connection: {_reason(error)}") from error
             raise OutcomeUnknown(f"the connection broke off: {_reason(error)}") from error
-        except requests.exceptions.InvalidURL as error:
+        except (requests.exceptions.InvalidURL, LocationParseError) as error:
             raise Rejected(f"the URL cannot be used: {_reason(error)}") from error
         except requests.exceptions.RequestException as error:
             raise OutcomeUnknown(f"{type(error).__name__}: {_reason(error)}") from error
@@ -106,17 +118,22 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
         pass
     try:
         return max(0.0, (parsedate_to_datetime(header) - now).total_seconds())
-    except (ValueError, TypeError):  # not a date, or one without a zone
+    except (ValueError, TypeError, OverflowError):  # not a date, or one without a zone
         return None
 
 
 def _read_excerpt(response: requests.Response, started: float) -> str:
     """The beginning of the answer. An endless or dripping one is cut off: the status is what counts."""
     content = b""
-    for chunk in response.iter_content(4096):
-        content += chunk
-        if len(content) >= MAX_ANSWER_BYTES or time.monotonic() - started > DEADLINE_S:
-            break
+    try:
+        # read1 returns what has come so far; read and iter_content wait for a whole chunk.
+        while len(content) < MAX_ANSWER_BYTES and time.monotonic() - started < DEADLINE_S:
+            chunk = response.raw.read1(4096, decode_content=True)
+            if not chunk:
+                break
+            content += chunk
+    except (HTTPError, OSError):
+        pass  # it broke off or is badly packed
     text = " ".join(content[: 4 * EXCERPT_CHARS].decode("utf-8", "replace").split())
     return redact(text)[:EXCERPT_CHARS]
 

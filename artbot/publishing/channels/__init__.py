@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from artbot.config import Section, Settings
 from artbot.errors import ConfigError
-from artbot.publishing.event import Event
+
+if TYPE_CHECKING:
+    from artbot.publishing.event import Event
 
 
 @dataclass(frozen=True)

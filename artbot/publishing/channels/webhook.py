@@ -20,7 +20,6 @@ from pydantic import model_validator
 
 from artbot.config import SecretReference
 from artbot.errors import ConfigError
-from artbot.publishing import http
 from artbot.publishing.channels import Channel, Parcel, Receipt
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  the form of a secret, not one
@@ -58,6 +57,8 @@ class WebhookSender:
         self._key = key
 
     def send(self, parcel: Parcel, now: datetime) -> Receipt:
+        from artbot.publishing import http  # requests: only who sends needs it
+
         timestamp = int(now.timestamp())
         headers = {
             "Content-Type": "application/json",

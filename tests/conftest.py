@@ -1,0 +1,215 @@
+"""What the service's tests share: a tiny generator, a workplace to run commands in, a receiver."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+ARTBOT = Path(sys.executable).with_name("artbot")
+CONSUMER = CHECKOUT / "deploy" / "webhook-consumer" / "consumer.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast ones first: a broken rule should not wait for a kill sweep to be told."""
+    rank = {
+        "unit": 0,
+        "property": 1,
+        "contract": 2,
+        "integration": 3,
+        "faults": 4,
+        "e2e": 5,
+        "gpu": 6,
+    }
+    items.sort(key=lambda item: rank.get(item.path.relative_to(CHECKOUT / "tests").parts[0], 9))
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported 32 px generator with random weights: enough to paint, quick to load."""
+    return export_tiny(tmp_path_factory.mktemp("checkpoints"), seed=0, kimg=1)
+
+
+def export_tiny(checkpoints: Path, seed: int, kimg: int, run: str = "tiny") -> Path:
+    """A checkpoint as the trainer exports it, without the training."""
+    import numpy as np
+    import torch
+
+    from trainers.config import TrainConfig
+    from trainers.data.cache import PictureSet
+    from trainers.export import export_checkpoint
+    from trainers.networks import Shape, load_architecture
+    from trainers.samples import render_grid
+
+    torch.manual_seed(seed)
+    config = TrainConfig(run=run, size=32, z_dim=8, width=8, seed=seed)
+    generator = load_architecture("dcgan").build_generator(Shape(32, 8, 8)).eval()
+    with torch.no_grad():  # random weights of the paper's size paint almost grey
+        for parameter in generator.parameters():
+            parameter.mul_(4.0)
+    pictures = PictureSet(
+        name="tests",
+        fingerprint="0" * 64,
+        images=np.zeros((16, 32, 32, 3), np.uint8),
+        class_names=(),
+        class_indices=np.full(16, -1),
+        rejections=(),
+        num_upscaled=0,
+    )
+    grid = render_grid(generator, torch.randn(9, 8))
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    return export_checkpoint(generator, grid, config, pictures, kimg * 1000, checkpoints)
+
+
+@dataclass
+class Place:
+    """A workplace on disk, driven as a person drives it: by commands."""
+
+    root: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *arguments: str, timeout: float = 120, **environment: str) -> Result:
+        process = subprocess.run(
+            [str(ARTBOT), *arguments],
+            cwd=self.root,
+            env=self._environment(environment),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        return Result(process.returncode, process.stdout, process.stderr)
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [str(ARTBOT), *arguments],
+            cwd=self.root,
+            env=self._environment(environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        result = self.run(*arguments, "--json")
+        assert result.code == 0, result.err
+        return json.loads(result.out)
+
+    def configure(self, text: str) -> None:
+        (self.root / "artbot.toml").write_text(text, encoding="utf-8")
+
+    def add_checkpoint(self, folder: Path) -> Path:
+        return Path(shutil.copytree(folder, self.root / "checkpoints" / folder.name))
+
+    def files(self) -> dict[str, bytes]:
+        """Every picture of the works folder by its path."""
+        works = self.root / "works"
+        return {
+            str(path.relative_to(works)): path.read_bytes()
+            for path in sorted(works.rglob("*.png"))
+            if path.name != "contact-sheet.png"
+        }
+
+    def _environment(self, extra: dict[str, str]) -> dict[str, str]:
+        return {**os.environ, "OMP_NUM_THREADS": "1", "TZ": "UTC", **self.environment, **extra}
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def refused(self, code: int, *words: str) -> None:
+        """It ended with that code, said these words, and showed no traceback."""
+        assert self.code == code, f"exit {self.code}\n{self.out}\n{self.err}"
+        assert "Traceback" not in self.out + self.err
+        for word in words:
+            assert word in self.err, self.err
+
+
+SCHEDULE = """
+[schedules.daily]
+at = "00:00"
+timezone = "UTC"
+candidates = 3
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A workplace made by `artbot init`, with a schedule of three candidates due since midnight."""
+    made = Place(tmp_path / "studio")
+    made.root.mkdir()
+    assert made.run("init").code == 0
+    made.configure(SCHEDULE)
+    return made
+
+
+@pytest.fixture
+def painted(place: Place, tiny_checkpoint: Path) -> Place:
+    """A workplace whose batch of the day is made."""
+    place.add_checkpoint(tiny_checkpoint)
+    result = place.run("batch")
+    assert result.code == 0, result.err
+    return place
+
+
+@dataclass
+class Consumer:
+    """The example receiver, really running."""
+
+    process: subprocess.Popen[bytes]
+    store: Path
+    url: str
+
+    def log(self) -> list[dict[str, Any]]:
+        path = self.store / "log.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def verdicts(self) -> list[str]:
+        return [line["verdict"] for line in self.log()]
+
+    def channel(self, undo_minutes: float = 0) -> str:
+        """The tables that send to it."""
+        return (
+            f'\n[channels.example]\ntype = "webhook"\nurl = "{self.url}"\n'
+            f'secret_file = "secrets/webhook"\n[publishing]\nundo_minutes = {undo_minutes}\n'
+        )
+
+
+@pytest.fixture
+def consumer(place: Place, tmp_path: Path) -> Iterator[Consumer]:
+    """deploy/webhook-consumer/ on a free port, knowing the workplace's secret."""
+    import time
+
+    store = tmp_path / "received"
+    port_file = tmp_path / "port"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, str(CONSUMER), "--port", "0", "--port-file", str(port_file)),
+            *("--secret-file", str(place.root / "secrets/webhook"), "--store", str(store)),
+        ],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(100):
+            if port_file.exists() and port_file.read_text().strip():
+                break
+            assert process.poll() is None, "the example receiver did not start"
+            time.sleep(0.05)
+        port = int(port_file.read_text())
+        yield Consumer(process, store, f"http://127.0.0.1:{port}/webhook")
+    finally:
+        process.terminate()
+        process.wait(10)

@@ -1,0 +1,150 @@
+"""The day's batch, made by commands in a real workplace with a real render child."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+from PIL import Image
+
+from artbot.domain.seeds import seed_for
+from tests.conftest import Place, export_tiny
+
+
+def rows(place: Place, query: str) -> list[tuple[object, ...]]:
+    with sqlite3.connect(place.root / "db/artbot.sqlite3") as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_a_batch_is_painted_from_the_seeds_of_its_key(painted: Place) -> None:
+    batch = painted.json("batch")
+    assert batch["state"] == "ready"
+    assert batch["num_pending"] == 3
+    candidates = painted.json("review")["candidates"]
+    assert [c["seed"] for c in candidates] == [seed_for(batch["batch"], i) for i in (1, 2, 3)]
+    for candidate in candidates:
+        with Image.open(candidate["file"]) as picture:
+            assert picture.size == (32, 32)
+            origin = json.loads(picture.info["artbot"])
+        assert origin["seed"] == candidate["seed"]
+        assert origin["checkpoint_sha256"] == candidate["checkpoint"]["sha256"]
+
+
+def test_asking_for_the_days_batch_again_changes_nothing(painted: Place) -> None:
+    before = painted.files(), rows(painted, "SELECT * FROM candidates")
+    assert painted.run("batch").code == 0
+    assert painted.run("daemon", "--once").code == 0
+    assert (painted.files(), rows(painted, "SELECT * FROM candidates")) == before
+
+
+def test_an_extra_batch_has_its_own_name_and_other_seeds(painted: Place) -> None:
+    extra = painted.json("batch", "--extra")
+    assert extra["batch"].endswith("-extra-1")
+    assert extra["num_pending"] == 3
+    seeds = rows(painted, "SELECT DISTINCT seed FROM candidates")
+    assert len(seeds) == 6
+
+
+def test_every_work_can_be_painted_again_to_the_pixel(painted: Place) -> None:
+    for number in ("1", "2", "3"):
+        assert painted.json("reproduce", number)["is_identical"]
+
+
+def test_a_work_is_reproducible_after_its_checkpoint_was_deleted(painted: Place) -> None:
+    for folder in (painted.root / "checkpoints").iterdir():
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+    assert painted.json("reproduce", "2")["is_identical"]
+
+
+def test_a_picture_painted_over_is_noticed_and_restored_to_the_byte(painted: Place) -> None:
+    candidate = painted.json("review")["candidates"][0]
+    path = Path(candidate["file"])
+    original = path.read_bytes()
+    Image.new("RGB", (32, 32), "red").save(path)
+    painted.run("approve", "1").refused(1, "no longer the picture")
+    painted.run("reproduce", "1").refused(0, "missing or damaged")
+    assert painted.run("reproduce", "1", "--restore").code == 0
+    assert path.read_bytes() == original
+    assert painted.run("approve", "1").code == 0
+
+
+def test_a_damaged_checkpoint_is_refused_with_its_reason_and_the_one_before_is_used(
+    place: Place, tiny_checkpoint: Path
+) -> None:
+    place.add_checkpoint(tiny_checkpoint)
+    newer = export_tiny(place.root / "checkpoints", seed=1, kimg=2)
+    weights = newer / "generator.safetensors"
+    damaged = bytearray(weights.read_bytes())
+    damaged[-100] ^= 1
+    weights.write_bytes(damaged)
+    result = place.run("batch")
+    assert result.code == 0, result.err
+    assert f"{newer.name} is refused" in result.err
+    assert "sha256" in result.err
+    assert {c["checkpoint"]["name"] for c in place.json("review")["candidates"]} == {
+        tiny_checkpoint.name
+    }
+    listed = place.run("checkpoints")
+    assert listed.code == 1
+    assert "refused: generator.safetensors: sha256" in listed.out
+
+
+def test_a_whole_checkpoint_that_paints_one_flat_colour_is_refused(
+    place: Place, tiny_checkpoint: Path
+) -> None:
+    import hashlib
+
+    import safetensors.torch
+
+    from trainers.manifest import read_manifest
+
+    place.add_checkpoint(tiny_checkpoint)
+    newer = export_tiny(place.root / "checkpoints", seed=1, kimg=2)
+    weights = newer / "generator.safetensors"
+    tensors = {
+        name: tensor.zero_() for name, tensor in safetensors.torch.load_file(weights).items()
+    }
+    content = safetensors.torch.save(tensors)
+    weights.write_bytes(content)
+    manifest = read_manifest(newer).model_copy(
+        update={"sha256": hashlib.sha256(content).hexdigest(), "num_bytes": len(content)}
+    )
+    (newer / "manifest.json").write_bytes(manifest.to_json())
+    result = place.run("batch")
+    assert result.code == 0, result.err
+    assert "one flat colour" in result.err
+    assert place.json("batch")["checkpoint"] == tiny_checkpoint.name
+
+
+def test_without_a_checkpoint_the_day_waits_and_is_made_when_one_comes(
+    place: Place, tiny_checkpoint: Path
+) -> None:
+    place.run("batch").refused(1, "no checkpoint", "artbot train")
+    assert "no checkpoint" in place.run("status").out
+    assert place.json("status")["unfinished_batches"]
+    place.add_checkpoint(tiny_checkpoint)
+    assert place.run("daemon", "--once").code == 0
+    assert place.json("status")["num_pending"] == 3
+
+
+def test_a_pinned_checkpoint_is_used_although_there_is_a_later_one(
+    place: Place, tiny_checkpoint: Path
+) -> None:
+    place.add_checkpoint(tiny_checkpoint)
+    export_tiny(place.root / "checkpoints", seed=1, kimg=2)
+    config = (place.root / "artbot.toml").read_text()
+    place.configure(config + f'checkpoint = "{tiny_checkpoint.name}"\n')
+    assert place.run("batch").code == 0
+    assert place.json("batch")["checkpoint"] == tiny_checkpoint.name
+
+
+def test_a_device_that_is_not_there_is_a_configuration_error(
+    place: Place, tiny_checkpoint: Path
+) -> None:
+    place.add_checkpoint(tiny_checkpoint)
+    config = (place.root / "artbot.toml").read_text()
+    place.configure(config + '[studio]\ndevice = "cuda:9"\n')
+    place.run("batch").refused(3, "cuda:9", "use cpu")

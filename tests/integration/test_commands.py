@@ -1,0 +1,177 @@
+"""The commands as a person meets them: words, exit codes, JSON, bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Consumer, Place
+
+
+def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from artbot.cli.main import cli\n"
+        "cli.main(['--help'], standalone_mode=False)\n"
+        "heavy = {'torch', 'numpy', 'PIL', 'sqlalchemy', 'requests', 'pydantic', 'rich', 'apscheduler'}\n"
+        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert "Choose:" in process.stdout
+
+
+def test_every_command_says_the_same_in_the_list_and_in_its_help() -> None:
+    import importlib
+
+    from artbot.cli.main import SECTIONS
+
+    for entries in SECTIONS.values():
+        for name, entry in entries.items():
+            module = importlib.import_module(f"artbot.cli.{entry.module}")
+            assert getattr(module, f"{name}_command").name == name
+            assert entry.summary.endswith(".")
+
+
+def test_init_makes_a_workplace_once_and_never_touches_what_is_there(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.run("init", "studio").refused(0, "artbot.toml is written")
+    studio = tmp_path / "studio"
+    for name in ("artbot.toml", "datasets", "checkpoints", "db", "works", "secrets/webhook"):
+        assert (studio / name).exists(), name
+    assert (studio / "secrets/webhook").stat().st_mode & 0o777 == 0o600
+    assert tomllib.loads((studio / "artbot.toml").read_text())["schedules"]["daily"]["candidates"]
+    secret = (studio / "secrets/webhook").read_text()
+    place.run("init", "studio").refused(2, "already", "nothing was changed")
+    assert (studio / "secrets/webhook").read_text() == secret
+
+
+def test_a_fresh_workplace_says_what_to_do_next(place: Place) -> None:
+    status = place.run("status")
+    assert status.code == 0
+    assert "artbot train --dataset NAME" in status.out
+    place.run("review").refused(0, "nothing waits", "artbot batch")
+    place.run("checkpoints").refused(0, "artbot train")
+    place.run("publish").refused(0, "nothing is due")
+    place.run("undo").refused(1, "no decision to undo")
+
+
+def test_outside_a_workplace_every_command_says_how_to_get_one(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    for command in (["status"], ["review"], ["daemon"], ["approve", "1"]):
+        place.run(*command).refused(3, "artbot init")
+    place.run("--workplace", "nowhere", "status").refused(3, "nowhere holds no artbot.toml")
+
+
+def test_an_unknown_key_is_refused_with_the_one_that_was_meant(place: Place) -> None:
+    place.configure('[schedules.daily]\nat = "07:00"\ncandidate = 3\n[path]\nworks = "w"\n')
+    result = place.run("status")
+    result.refused(3, "schedules.daily.candidate: unknown key; did you mean candidates?")
+    assert "path: unknown key; did you mean paths?" in result.err
+    assert not (place.root / "db/artbot.sqlite3").exists(), "refused before the database is touched"
+
+
+def test_what_does_not_exist_is_a_usage_error(painted: Place) -> None:
+    painted.run("approve", "99").refused(2, "no candidate 99", "artbot review --all")
+    painted.run("show", "99").refused(2, "no candidate 99")
+    painted.run("approve", "1", "--channel", "nowhere").refused(2, "no channel 'nowhere'")
+    painted.run("deliveries", "retry", "5").refused(2, "no delivery 5")
+    painted.run("batch", "--schedule", "weekly").refused(2, "no schedule 'weekly'")
+    painted.run("approve").refused(2, "ID")
+    painted.run("aprove", "1").refused(2, "approve")
+
+
+def test_several_decisions_at_once_stand_each_for_itself(painted: Place) -> None:
+    result = painted.run("reject", "1", "99", "2", "--json")
+    assert result.code == 2
+    answer = json.loads(result.out)
+    assert [c["id"] for c in answer["decided"]] == [1, 2]
+    assert answer["errors"][0]["id"] == 99
+
+
+def test_the_contact_sheet_shows_what_waits(painted: Place) -> None:
+    from PIL import Image
+
+    review = painted.json("review")
+    with Image.open(review["sheet"]) as sheet:
+        assert sheet.width == 1280
+    assert len(review["candidates"]) == 3
+    painted.run("approve", "1")
+    assert len(painted.json("review")["candidates"]) == 2
+    assert len(painted.json("review", "--all")["candidates"]) == 3
+
+
+def test_undo_takes_back_decision_after_decision(painted: Place) -> None:
+    painted.run("approve", "1")
+    painted.run("reject", "2")
+    painted.run("undo").refused(0, "2 (", "is pending again")
+    painted.run("undo").refused(0, "1 (", "is pending again")
+    painted.run("undo").refused(1, "no decision to undo")
+    assert len(painted.json("review")["candidates"]) == 3
+
+
+def test_an_approval_waits_for_the_undo_time_and_can_be_taken_back_within_it(
+    painted: Place, consumer: Consumer
+) -> None:
+    painted.configure((painted.root / "artbot.toml").read_text() + consumer.channel(10))
+    painted.run("approve", "1").refused(0, "example at", "until then: artbot undo 1")
+    painted.run("publish").refused(0, "nothing is due yet: 1 waiting")
+    painted.run("undo", "1").refused(0, "pending again")
+    assert painted.json("status")["num_waiting"] == 0
+    assert consumer.verdicts() == []
+
+
+def test_a_published_work_cannot_be_taken_back(painted: Place, consumer: Consumer) -> None:
+    painted.configure((painted.root / "artbot.toml").read_text() + consumer.channel())
+    painted.run("approve", "1")
+    assert painted.run("publish").code == 0
+    painted.run("undo", "1").refused(1, "already gone out")
+    assert painted.json("status")["num_published"] == 1
+
+
+def test_json_is_all_there_is_on_standard_output(painted: Place) -> None:
+    for command in (["status"], ["review"], ["show", "1"], ["checkpoints"], ["deliveries", "list"]):
+        json.loads(painted.run(*command, "--json").out)
+
+
+def test_an_output_pipe_that_closes_early_is_no_traceback(painted: Place) -> None:
+    from tests.conftest import ARTBOT
+
+    process = subprocess.run(
+        f"{ARTBOT} review --all --json | head -c 1",
+        shell=True,
+        cwd=painted.root,
+        capture_output=True,
+    )
+    assert b"Traceback" not in process.stderr
+
+
+@pytest.mark.parametrize("content", [b"not a database at all" * 100, b""])
+def test_a_file_that_is_no_database_is_said_to_be_none(place: Place, content: bytes) -> None:
+    path = place.root / "db/artbot.sqlite3"
+    path.write_bytes(content)
+    result = place.run("status")
+    if content:
+        result.refused(1, "artbot.sqlite3 cannot be opened")
+        assert path.read_bytes() == content
+    else:  # what sqlite makes of an empty file is a new database
+        assert result.code == 0
+
+
+def test_training_works_without_a_workplace_and_in_one_uses_its_folders(tmp_path: Path) -> None:
+    plain = Place(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    plan = plain.run("train", "--dataset", "pictures", "--size", "32", "--dry-run")
+    assert plan.code == 0, plan.err
+    assert "checkpoints          checkpoints" in plan.out
+    plain.run("init", "studio")
+    studio = Place(tmp_path / "studio")
+    plan = studio.run("train", "--dataset", "../pictures", "--size", "32", "--dry-run")
+    assert str(tmp_path / "studio/checkpoints") in plan.out
+    studio.run("train", "--dataset", "missing").refused(2, "no folder", "datasets/missing")
+    studio.run("train", "--dataset", "../pictures", "--size", "32").refused(1, "holds no pictures")
+    studio.run("train", "--dataset", "../pictures", "--size", "100").refused(2, "--size")

@@ -1,0 +1,152 @@
+"""The daemon as a process: what it holds in memory, when it works, how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from artbot.config import load_settings
+from artbot.daemon.run import Daemon
+from artbot.publishing.channels import settings_models
+from artbot.workplace import Workplace
+from tests.conftest import Consumer, Place
+from tests.faults.test_service_faults import wait_for
+
+
+def test_the_idle_daemon_has_no_torch_in_its_process(painted: Place) -> None:
+    daemon = painted.start("daemon")
+    try:
+        wait_for(lambda: painted.json("status")["worker"])
+        time.sleep(3)  # a round has passed
+        mapped = Path(f"/proc/{daemon.pid}/maps").read_text()
+        assert "sqlite" in mapped
+        for library in ("torch", "numpy", "/PIL/"):
+            assert library not in mapped
+    finally:
+        daemon.terminate()
+        daemon.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_signal_ends_the_daemon_cleanly(painted: Place, number: signal.Signals) -> None:
+    daemon = painted.start("daemon")
+    wait_for(lambda: painted.json("status")["worker"])
+    daemon.send_signal(number)
+    output, _ = daemon.communicate(timeout=60)
+    assert daemon.returncode == 0
+    assert output.rstrip().endswith("INFO stopped")
+    assert "Traceback" not in output
+
+
+def test_a_stop_signal_while_painting_leaves_a_batch_that_can_be_finished(
+    place: Place, tiny_checkpoint: Path
+) -> None:
+    place.add_checkpoint(tiny_checkpoint)
+    place.configure((place.root / "artbot.toml").read_text().replace("= 3", "= 200"))
+    daemon = place.start("daemon")
+    wait_for(lambda: place.files())
+    daemon.terminate()
+    output, _ = daemon.communicate(timeout=60)
+    assert daemon.returncode == 0
+    assert "could not paint" not in output
+    assert 0 < len(place.files()) < 200
+    assert place.run("daemon", "--once").code == 0
+    assert place.json("status")["num_pending"] == 200
+
+
+def test_the_daemon_makes_the_batch_when_its_time_comes(
+    place: Place, tiny_checkpoint: Path
+) -> None:
+    """The schedule's clock stands a few seconds before the hour: the nudge and the sweep find it."""
+    place.add_checkpoint(tiny_checkpoint)
+    soon = datetime.now(UTC) + timedelta(seconds=6)
+    place.configure(
+        f'[schedules.soon]\nat = "{soon:%H:%M:%S}"\ncandidates = 2\nweekdays = ["{soon:%a}"]\n'.lower()
+    )
+    daemon = place.start("daemon")
+    try:
+        wait_for(lambda: place.json("status")["num_pending"] == 2)
+    finally:
+        daemon.terminate()
+        output, _ = daemon.communicate(timeout=60)
+    assert f"batch soon-{soon:%Y-%m-%d} is planned" in output
+    assert datetime.now(UTC) > soon
+
+
+def test_an_approval_goes_out_by_itself_while_the_daemon_runs(
+    painted: Place, consumer: Consumer
+) -> None:
+    painted.configure((painted.root / "artbot.toml").read_text() + consumer.channel())
+    daemon = painted.start("daemon")
+    try:
+        wait_for(lambda: painted.json("status")["worker"])
+        assert painted.run("approve", "1", "--alt", "Blüten, überall").code == 0
+        wait_for(lambda: consumer.verdicts() == ["stored"])
+    finally:
+        daemon.terminate()
+        output, _ = daemon.communicate(timeout=60)
+    assert "to example: delivered" in output
+    secret = (painted.root / "secrets/webhook").read_text().strip()
+    assert secret not in output
+
+
+def test_batch_asks_the_running_daemon_and_waits_for_it(
+    place: Place, tiny_checkpoint: Path
+) -> None:
+    place.add_checkpoint(tiny_checkpoint)
+    daemon = place.start("daemon")
+    try:
+        wait_for(lambda: place.json("status")["num_pending"] == 3)
+        result = place.run("batch", "--extra")
+        assert result.code == 0, result.err
+        assert f"process {daemon.pid}" in result.err
+        assert place.json("status")["num_pending"] == 6
+    finally:
+        daemon.terminate()
+        daemon.communicate(timeout=60)
+
+
+def test_days_missed_are_recorded_and_the_recent_ones_caught_up(painted: Place) -> None:
+    """Five days later, by the clock the daemon is given."""
+    settings = load_settings(painted.root, settings_models())
+    later = datetime.now(UTC).replace(hour=1) + timedelta(days=5)
+    workplace = Workplace(settings, clock=lambda: later)
+    assert Daemon(workplace, should_stop=lambda: False).round()
+    from sqlalchemy import select
+
+    from db.models import Batch
+
+    with workplace.database.read() as session:
+        days = session.execute(select(Batch.local_date, Batch.state, Batch.reason)).all()
+    assert [state for _, state, _ in days] == ["ready", *["skipped"] * 3, "ready", "ready"]
+    dates = [day for day, _, _ in days]
+    assert dates == [dates[0] + timedelta(days=n) for n in range(6)]
+    assert all(reason for _, state, reason in days if state == "skipped")
+
+
+def test_a_wrong_secret_is_found_when_the_daemon_starts(painted: Place) -> None:
+    channel = (
+        '\n[channels.x]\ntype = "webhook"\nurl = "https://example.org"\nsecret_env = "NOT_SET"\n'
+    )
+    painted.configure((painted.root / "artbot.toml").read_text() + channel)
+    painted.run("daemon").refused(3, "channels.x", "NOT_SET")
+    assert painted.run("status").code == 0, "looking needs no secret"
+
+
+def test_the_render_child_sees_no_secret(painted: Place, consumer: Consumer) -> None:
+    settings = load_settings(painted.root, settings_models())
+    os.environ["ARTBOT_TEST_SECRET"] = "whsec_c2VjcmV0IHRoYXQgbm9ib2R5IGtub3dzIGFib3V0"
+    try:
+        channel = settings_models()["webhook"].model_validate(
+            {"type": "webhook", "url": "https://example.org", "secret_env": "ARTBOT_TEST_SECRET"}
+        )
+        with_env = settings.model_copy(update={"channels": {"x": channel}})
+        assert "ARTBOT_TEST_SECRET" not in with_env.child_environment()
+        assert "PATH" in with_env.child_environment()
+    finally:
+        del os.environ["ARTBOT_TEST_SECRET"]
