@@ -58,7 +58,10 @@ class Paths(Section):
 
 
 def _parse_at(value: object) -> object:
-    """TOML has a time type; people write strings. Both are understood."""
+    """TOML has a time type; people write strings. Both are understood, numbers are not: pydantic
+    would read `at = 7` as seven seconds past midnight."""
+    if not isinstance(value, str | time):
+        raise ValueError(f'{value!r} is no time of day; write "07:00"')
     if isinstance(value, str):
         try:
             return time.fromisoformat(value)
@@ -135,6 +138,11 @@ class TextSettings(Section):
         for field in named:
             if field not in TEXT_FIELDS:
                 raise ValueError(f"unknown field {{{field}}}; known are {', '.join(TEXT_FIELDS)}")
+        try:
+            # A format that does not fit ({date:%d.%m.}: it is text) would come up at the approval.
+            template.format(number=1, date="", dataset="", checkpoint="", seed=1)
+        except (ValueError, LookupError) as error:
+            raise ValueError(f"{template!r} cannot be filled in: {error}") from error
         return template
 
 
@@ -253,11 +261,9 @@ def load_settings(root: Path, channel_models: Mapping[str, type[BaseModel]]) -> 
     problems: list[str] = []
     channels = _validate_channels(table.pop("channels", {}), channel_models, problems)
     settings = Settings()
+    if table.pop("root", None) is not None:
+        problems.append("root: unknown key; paths are relative to this file's folder")
     try:
-        if "root" in table:
-            raise ConfigError(
-                f"{path}: root: unknown key; paths are relative to this file's folder"
-            )
         settings = Settings.model_validate(table)
     except ValidationError as error:
         problems += _describe(error, Settings, ())

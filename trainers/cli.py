@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import re
 import signal
-import sys
+import unicodedata
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import click
 
+from trainers import share_the_processor
 from trainers.config import SIZES_PX, Folders, TrainConfig
 from trainers.errors import OutOfMemory, SettingsError
+from trainers.files import write_atomically
 from trainers.networks import architecture_names
 from trainers.progress import Display, open_display
 
@@ -159,11 +161,14 @@ def train_command(
         artbot train --dataset flowers --size 64 --minutes 20
         artbot train --dataset ~/paintings --size 256 --device cuda
     """
+    share_the_processor()
     folders = Folders(datasets_dir, checkpoints_dir, runs_dir, cache_dir)
     display = open_display()
     try:
         finished = _train(dataset, int(size), folders, chosen, dry_run, display)
-    except torch_out_of_memory() as error:
+    except (MemoryError, RuntimeError) as error:  # CUDA's own error is a RuntimeError
+        if not _is_out_of_memory(error):
+            raise
         raise OutOfMemory(
             f"out of memory ({str(error).splitlines()[0]}). "
             "Try half the --batch, or a smaller --size or --width."
@@ -174,10 +179,11 @@ def train_command(
         click.get_current_context().exit(130)  # the shell's code for a program ended by Ctrl-C
 
 
-def torch_out_of_memory() -> type[BaseException]:
-    """torch's out-of-memory error, once torch has been imported; MemoryError before."""
-    torch = sys.modules.get("torch")
-    return torch.OutOfMemoryError if torch else MemoryError
+def _is_out_of_memory(error: Exception) -> bool:
+    """Also where torch says so only in words, as its CPU allocator does."""
+    words = str(error)
+    is_said = "out of memory" in words or "can't allocate memory" in words
+    return isinstance(error, MemoryError) or is_said
 
 
 def _train(
@@ -190,21 +196,26 @@ def _train(
 ) -> bool:
     """Resolve, prepare, train. True when the budget was spent, False when asked to stop."""
     from trainers.data.folder import list_pictures
-    from trainers.data.sources import Source, resolve_dataset
+    from trainers.data.sources import Source, fetch_once, find_dataset
     from trainers.presets import preset
 
-    def on_fetch(source: Source):  # type: ignore[no-untyped-def]
-        display.note(f"{source.name}: {source.summary} ({source.licence})")
-        return lambda done, total: display.preparing(f"making {source.name}", done, total)
-
-    folder = resolve_dataset(dataset, folders.datasets, on_fetch)
-    num_files = len(list_pictures(folder))
+    found = find_dataset(dataset, folders.datasets)
+    if isinstance(found, Source):
+        folder, num_files = folders.datasets / found.name, found.num_pictures
+    else:
+        folder, num_files = found, len(list_pictures(found))
     settings = {name: value for name, value in chosen.items() if value is not None}
     config = _resolve_config(folder, size, preset(size, num_files) | settings)
     if dry_run:
         _print_plan(config, folder, num_files, folders)
         return True
     _check_places(folders)
+    if isinstance(found, Source):
+        display.note(f"{found.name}: {found.summary} ({num_files} pictures, {found.licence})")
+        making = f"making {found.name}"
+        fetch_once(
+            found, folders.datasets, lambda done, total: display.preparing(making, done, total)
+        )
 
     from trainers.data.cache import load_pictures
 
@@ -252,8 +263,9 @@ def _resolve_config(folder: Path, size: int, settings: dict[str, Any]) -> TrainC
 
 
 def _as_name(folder_name: str) -> str:
-    """A folder's name as part of a run's: `Öl auf Leinwand` -> `l-auf-Leinwand`."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", folder_name).strip("-._")[:80] or "pictures"
+    """A folder's name as part of a run's: `Öl auf Leinwand` -> `Ol-auf-Leinwand`."""
+    ascii_name = unicodedata.normalize("NFKD", folder_name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_name).strip("-._")[:80] or "pictures"
 
 
 def _check_places(folders: Folders) -> None:
@@ -282,9 +294,9 @@ def _report_pictures(
     if pictures.rejections:
         run_folder.mkdir(parents=True, exist_ok=True)
         report = run_folder / "left-out.txt"
-        report.write_text(
-            "".join(f"{r.relative} {r.reason}\n" for r in pictures.rejections), "utf-8"
-        )
+        lines = "".join(f"{r.relative} {r.reason}\n" for r in pictures.rejections)
+        # A name on an old disk may be no UTF-8: it goes out as the bytes it came in.
+        write_atomically(report, lambda file: file.write(lines.encode("utf-8", "surrogateescape")))
         if len(pictures.rejections) > shown:
             display.note(f"  … and {len(pictures.rejections) - shown} more, all in {report}")
     if pictures.num_upscaled:
@@ -326,9 +338,14 @@ class _StopRequest:
 
     def __init__(self, display: Display) -> None:
         self._display = display
-        self._requested = False
+        self._requested = self._is_said = False
 
     def is_requested(self) -> bool:
+        if self._requested and not self._is_said:
+            self._is_said = True  # said here: a signal may interrupt another print
+            self._display.note(
+                "saving and stopping (Ctrl-C again stops at once, losing the work since the last tick) …"
+            )
         return self._requested
 
     def __enter__(self) -> None:
@@ -344,6 +361,3 @@ class _StopRequest:
         if self._requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._requested = True
-        self._display.note(
-            "saving and stopping (Ctrl-C again stops at once, losing the work since the last tick) …"
-        )

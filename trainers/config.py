@@ -15,7 +15,7 @@ SIZES_PX = (32, 64, 128, 256, 512)
 class OnResume(StrEnum):
     """What a changed setting means for a run that already has a saved state."""
 
-    FIXED = "fixed"  # it shapes the networks: the saved weights would not fit
+    FIXED = "fixed"  # it decided how the run began, or the shape of its networks
     ADOPTED = "adopted"  # training can go on with the new value, and says so
     FREE = "free"  # it does not touch what is learned
 
@@ -52,8 +52,8 @@ class TrainConfig:
     """Half-life of the averaged generator, thousands of pictures."""
     flip: bool = _setting(OnResume.ADOPTED, False)
     """Mirror half of the pictures. Off: paintings carry signatures, lettering, a light from the left."""
-    seed: int = _setting(OnResume.ADOPTED, 0)
-    """Seeds the initial weights, the order of the pictures and every z."""
+    seed: int = _setting(OnResume.FIXED, 0)
+    """Seeds the initial weights, the order of the pictures and every z: all drawn when a run begins."""
     kimg: float = _setting(OnResume.FREE, 300.0)
     """Budget: thousands of pictures shown to the discriminator, over all sessions of the run."""
     minutes: float | None = _setting(OnResume.FREE, None)

@@ -6,7 +6,7 @@ TrainerError               exit code 1
 │   └── DatasetNotFound    exit code 2: no such folder, no such source
 ├── ResumeRefused          the run's saved state and today's settings cannot be combined
 ├── RunBusy                another process is training this run
-├── TrainingDiverged       a loss stopped being a number
+├── TrainingDiverged       a loss or a weight stopped being a number
 ├── OutOfMemory            the device cannot hold the networks and a batch
 ├── StorageError           a file could not be written whole
 └── CheckpointRefused      an exported generator is damaged, foreign or not one at all

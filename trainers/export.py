@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import uuid
 from datetime import UTC, datetime
@@ -84,6 +85,14 @@ def export_checkpoint(
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return folder
+
+
+def sweep_exports(checkpoints: Path, run: str) -> None:
+    """Remove what a killed export of this run left behind. Only for the holder of the run's lock."""
+    unfinished = re.compile(rf"\.{re.escape(run)}-\d{{6}}(-\d+)?\.[0-9a-f]{{8}}\.tmp")
+    for leftover in checkpoints.glob(".*.tmp"):
+        if unfinished.fullmatch(leftover.name):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _free_name(checkpoints: Path, name: str, sha256: str) -> Path:

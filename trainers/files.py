@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,6 +34,24 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def sweep_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed left in `folder`. Only for who alone writes there."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Inside, the system's refusals (disk full, no permission, a file in the way) are StorageErrors."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"could not write {path}: {error}. Free some space or fix the permissions and run the "
+            "same command again."
+        ) from error
 
 
 def fsync_folder(folder: Path) -> None:

@@ -21,8 +21,8 @@ from trainers.config import Folders, OnResume, TrainConfig, settings_that_differ
 from trainers.data.cache import PictureSet
 from trainers.data.order import PictureOrder
 from trainers.errors import ResumeRefused, TrainingDiverged
-from trainers.export import export_checkpoint
-from trainers.files import write_atomically
+from trainers.export import export_checkpoint, sweep_exports
+from trainers.files import storage_errors, sweep_leftovers, write_atomically
 from trainers.latents import latents_for
 from trainers.losses import discriminator_loss, generator_loss
 from trainers.networks import Shape, load_architecture
@@ -34,6 +34,7 @@ GRID_SEED = 1
 SETTLING_SEED = 1_000_000
 NUM_SETTLING_LATENTS = 256
 """Pictures over which the exported generator's batch-norm statistics are measured."""
+SETTLING_BATCH = 32
 DISPLAY_EVERY_S = 1.0
 DEVICE_SHARE_FOR_PICTURES = 0.4
 """Pictures live on the graphics card when they fill at most this share of its memory."""
@@ -63,8 +64,13 @@ def train(
     Raises ResumeRefused, RunBusy, TrainingDiverged, StorageError.
     """
     run_folder = folders.runs / config.run
-    (run_folder / "samples").mkdir(parents=True, exist_ok=True)
-    with closing(hold_run(run_folder)):
+    with storage_errors(run_folder):
+        (run_folder / "samples").mkdir(parents=True, exist_ok=True)
+        held = hold_run(run_folder)
+        sweep_leftovers(run_folder)
+        sweep_leftovers(run_folder / "samples")
+        sweep_exports(folders.checkpoints, config.run)
+    with closing(held):
         # ---- networks, optimisers, random streams -------------------------------------------
         device = torch.device(config.device)
         torch.manual_seed(config.seed)
@@ -78,7 +84,7 @@ def train(
         discriminator_optimiser = _adam(discriminator, config)
         z_stream = torch.Generator(device).manual_seed(config.seed)
         order = PictureOrder(len(pictures), config.seed)
-        images_seen, elapsed_s = 0, 0.0
+        images_seen, exported_images, elapsed_s = 0, 0, 0.0
 
         # ---- resume --------------------------------------------------------------------------
         saved = state.load(run_folder)
@@ -92,8 +98,10 @@ def train(
             _restore_stream(z_stream, saved["z_stream"], device, config.seed, display)
             order.restore(saved["order"])
             images_seen, elapsed_s = saved["images_seen"], saved["elapsed_s"]
+            exported_images = saved["exported_images"]
             display.note(f"resuming {config.run} at {images_seen / 1000:.1f} kimg")
-        _forget_later_stats(run_folder / STATS_FILE, images_seen)
+        with storage_errors(run_folder / STATS_FILE):
+            _forget_later_stats(run_folder / STATS_FILE, images_seen)
 
         # ---- what every step and every tick needs --------------------------------------------
         next_pictures = _picture_feed(pictures, order, device, config, z_stream)
@@ -101,16 +109,15 @@ def train(
         settling_latents = latents_for(
             [SETTLING_SEED + i for i in range(NUM_SETTLING_LATENTS)], config.z_dim
         ).to(device)
-        meters = torch.zeros(
-            4, device=device
-        )  # sums of d_loss, g_loss, share right on real, on fake
-        meter_steps = 0
+        # Sums since the last tick: d_loss, g_loss, share right on real, share right on fake.
+        meters, meter_steps = torch.zeros(4, device=device), 0
         tick_images, tick_started = images_seen, elapsed_s
-        exported_images, checkpoint = images_seen, None
+        checkpoint = None
         pace = Pace(config, images_seen, elapsed_s)
         display.begin(config, pace)
 
-        while not pace.is_finished:
+        is_finished = pace.is_finished
+        while not is_finished:
             step_started = time.monotonic()
 
             # ---- one step: discriminator, then generator on the same fakes ---------------------
@@ -152,24 +159,26 @@ def train(
                 display.losses(*(meters / meter_steps).tolist())
             display.advance(pace)
 
-            stopping = should_stop()
+            # Asked once a step: minutes that run out while a tick is written end with the next one.
+            is_finished, stopping = pace.is_finished, should_stop()
             is_tick = (
                 images_seen - tick_images >= config.tick_kimg * 1000
                 or pace.elapsed_s - tick_started >= config.tick_s
             )
-            if not (is_tick or stopping or pace.is_finished):
+            if not (is_tick or stopping or is_finished):
                 continue
 
             # ---- a tick: look, write down, save --------------------------------------------------
             overhead_started = time.monotonic()
             means = (meters / meter_steps).tolist()
-            if not all(math.isfinite(mean) for mean in means):
+            settled = ema.settled(average, settling_latents, SETTLING_BATCH)
+            # The losses are those before the last update; only the weights tell what it did.
+            if not (all(map(math.isfinite, means)) and _is_finite(settled, discriminator)):
                 raise TrainingDiverged(
                     f"{config.run} diverged between {tick_images / 1000:.1f} and {images_seen / 1000:.1f} "
-                    f"kimg: a loss is no longer a number. The state at {tick_images / 1000:.1f} kimg and all "
+                    f"kimg: a loss or a weight is no longer a number. The state at {tick_images / 1000:.1f} kimg and all "
                     f"checkpoints are kept. Go on from there with a smaller --lr (now {config.lr:g})."
                 )
-            settled = ema.settled(average, settling_latents, config.batch)
             grid = render_grid(settled, grid_latents)
             grid_path = run_folder / "samples" / f"kimg-{images_seen / 1000:010.3f}.png"
             write_atomically(grid_path, partial(_write, content=png_bytes(grid)))
@@ -182,7 +191,20 @@ def train(
                 d_right_on_real=means[2],
                 d_right_on_fake=means[3],
             )
-            with open(run_folder / STATS_FILE, "a", encoding="utf-8") as log:
+            # Before the state: a run killed in between exports the same checkpoint again.
+            if (
+                images_seen - exported_images >= config.export_kimg * 1000
+                or stopping
+                or is_finished
+            ):
+                checkpoint = export_checkpoint(
+                    settled, grid, config, pictures, images_seen, folders.checkpoints
+                )
+                exported_images = images_seen
+            with (
+                storage_errors(run_folder / STATS_FILE),
+                open(run_folder / STATS_FILE, "a", encoding="utf-8") as log,
+            ):
                 log.write(json.dumps(asdict(stats)) + "\n")
             state.save(
                 run_folder,
@@ -190,6 +212,7 @@ def train(
                     "config": config.as_dict(),
                     "dataset": {"name": pictures.name, "fingerprint": pictures.fingerprint},
                     "images_seen": images_seen,
+                    "exported_images": exported_images,
                     "elapsed_s": pace.elapsed_s,
                     "generator": generator.state_dict(),
                     "discriminator": discriminator.state_dict(),
@@ -200,24 +223,22 @@ def train(
                     "order": order.state(),
                 },
             )
-            if (
-                images_seen - exported_images >= config.export_kimg * 1000
-                or stopping
-                or pace.is_finished
-            ):
-                checkpoint = export_checkpoint(
-                    settled, grid, config, pictures, images_seen, folders.checkpoints
-                )
-                exported_images = images_seen
             display.tick(stats, pace, checkpoint if exported_images == images_seen else None)
-            meters.zero_()
-            meter_steps = 0
+            meters, meter_steps = meters.zero_(), 0
             pace.overhead(time.monotonic() - overhead_started)
             tick_images, tick_started = images_seen, pace.elapsed_s
             if stopping:
-                return TrainResult(checkpoint, images_seen, is_finished=pace.is_finished)
+                return TrainResult(checkpoint, images_seen, is_finished)
 
         return TrainResult(checkpoint, images_seen, is_finished=True)
+
+
+def _is_finite(*networks: nn.Module) -> bool:
+    return all(
+        bool(torch.isfinite(tensor).all())
+        for network in networks
+        for tensor in network.state_dict().values()
+    )
 
 
 def _write(file: BinaryIO, content: bytes) -> None:

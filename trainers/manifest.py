@@ -57,7 +57,7 @@ class Manifest(_Part):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)
     """The checkpoint's folder name."""
     run: str
-    kimg: float = Field(ge=0)
+    kimg: float = Field(ge=0, allow_inf_nan=False)
     """Thousands of pictures the discriminator has been shown."""
     created_at: AwareDatetime = Field(strict=False)
     arch: str
@@ -117,7 +117,7 @@ def copy_verified_weights(folder: Path, manifest: Manifest, destination: Path | 
         if destination is not None:
             descriptor = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
             target = files.enter_context(open(descriptor, "wb"))
-        while num_bytes <= manifest.num_bytes and (chunk := source.read(1 << 20)):
+        while num_bytes <= manifest.num_bytes and (chunk := _read_some(source)):
             num_bytes += len(chunk)
             digest.update(chunk)
             if target:
@@ -137,6 +137,13 @@ def copy_verified_weights(folder: Path, manifest: Manifest, destination: Path | 
         )
 
 
+def _read_some(source: BinaryIO) -> bytes:
+    try:
+        return source.read(1 << 20)
+    except OSError as error:  # a failing disk is the checkpoint's fault, not the copy's
+        raise CheckpointRefused(f"{WEIGHTS_FILE} cannot be read ({error.strerror})") from error
+
+
 def _open_regular(path: Path, max_bytes: int) -> BinaryIO:
     """Open a plain file of bounded size: no link, no pipe that would hang, no device."""
     try:
@@ -145,9 +152,8 @@ def _open_regular(path: Path, max_bytes: int) -> BinaryIO:
         raise CheckpointRefused(f"{path.name} is missing") from error
     except OSError as error:
         raise CheckpointRefused(f"{path.name} cannot be opened ({error.strerror})") from error
-    file = open(descriptor, "rb")  # noqa: SIM115  the caller closes it
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
-        file.close()
+        os.close(descriptor)
         raise CheckpointRefused(f"{path.name} is not a plain file of at most {max_bytes:,} bytes")
-    return file
+    return open(descriptor, "rb")

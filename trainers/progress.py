@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class TickStats:
     elapsed_s: float
     """Seconds of training so far, over all sessions."""
     sec_per_kimg: float
-    """Seconds per thousand pictures, without grids and saving."""
+    """Seconds per thousand pictures at the tick's end, smoothed, without grids and saving."""
     d_loss: float
     g_loss: float
     d_right_on_real: float
@@ -44,18 +45,24 @@ class Pace:
         self._goal_s = config.minutes * 60 if config.minutes is not None else None
         self.images_seen = images_seen
         self.elapsed_s = elapsed_s
-        self.sec_per_kimg = 0.0
+        self._recent_s = 0.0
+        self._recent_images = 0.0
 
     def step_done(self, images: int, seconds: float) -> None:
         self.images_seen += images
         self.elapsed_s += seconds
-        measured = seconds / images * 1000
-        weight = min(1.0, seconds / self.SMOOTHING_S) if self.sec_per_kimg else 1.0
-        self.sec_per_kimg += weight * (measured - self.sec_per_kimg)
+        kept = math.exp(-seconds / self.SMOOTHING_S)
+        self._recent_s = kept * self._recent_s + seconds
+        self._recent_images = kept * self._recent_images + images
 
     def overhead(self, seconds: float) -> None:
         """Time spent on grids and saving: it counts towards --minutes, not towards the speed."""
         self.elapsed_s += seconds
+
+    @property
+    def sec_per_kimg(self) -> float:
+        """Seconds per thousand pictures lately; 0 before the first step."""
+        return self._recent_s / self._recent_images * 1000 if self._recent_images else 0.0
 
     @property
     def fraction(self) -> float:
@@ -163,14 +170,18 @@ class PlainDisplay:
 class TerminalDisplay:
     """A live bar; notes and checkpoints scroll above it."""
 
+    WIDE_COLUMNS = 104
+    """From here on there is room for everything; below, for what one looks at most."""
+
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
         self._console = Console(file=stream)
+        self._is_wide = self._console.width >= self.WIDE_COLUMNS
         self._bar: RichProgress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=24 if self._is_wide else 6),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[facts]}"),
             console=self._console,
@@ -202,14 +213,17 @@ class TerminalDisplay:
     ) -> None:
         self._losses_at = time.monotonic()
         right = (right_on_real + right_on_fake) / 2
-        self._losses = f"G {g_loss:.2f} D {d_loss:.2f} right {right:.0%}"
+        self._losses = f"G {g_loss:.2f} D {d_loss:.2f}"
+        if self._is_wide:
+            self._losses += f" right {right:.0%}"
 
     def advance(self, pace: Pace) -> None:
-        facts = (
-            f"{pace.images_seen / 1000:.1f}/{pace.goal_kimg:g} kimg  {_speed(pace)}  "
-            f"ETA {duration(pace.remaining_s)}  {self._losses}"
-        )
-        self._show(self._title, pace.fraction, facts)
+        eta = f"ETA {duration(pace.remaining_s)}"
+        if self._is_wide:
+            seen = f"{pace.images_seen / 1000:.1f}/{pace.goal_kimg:g} kimg"
+            self._show(self._title, pace.fraction, f"{seen}  {_speed(pace)}  {eta}  {self._losses}")
+        else:
+            self._show(self._title[:16], pace.fraction, f"{_speed(pace)} {eta} {self._losses}")
 
     def tick(self, stats: TickStats, pace: Pace, checkpoint: Path | None) -> None:
         if checkpoint:

@@ -67,6 +67,13 @@ def local_time(moment: datetime, now: datetime) -> str:
     return f"{local:%a %-d %b %H:%M}" if local.year == now.year else f"{local:%-d %b %Y %H:%M}"
 
 
+def delivery_words(state: str) -> str:
+    """A delivery's state as a person would say it; JSON keeps the state's own name."""
+    return {"queued": "waiting", "retry_wait": "not yet", "sending": "on the wire"}.get(
+        state, state
+    )
+
+
 def this_author() -> Author:
     """Who sits at this terminal, as far as the machine knows."""
     from artbot.review.decisions import Author

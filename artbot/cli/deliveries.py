@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from artbot.cli.common import json_option, local_time, print_json, say, with_workplace
+from artbot.cli.common import (
+    delivery_words,
+    json_option,
+    local_time,
+    print_json,
+    say,
+    with_workplace,
+)
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -40,7 +47,7 @@ def list_command(workplace: Workplace, everything: bool, limit: int, as_json: bo
     for row in rows:
         when = row.delivered_at or (row.next_at if row.state in ("queued", "retry_wait") else None)
         click.echo(
-            f"{row.id:5}  {row.candidate.name:28}  {row.channel:16}  {row.state:10}  "
+            f"{row.id:5}  {row.candidate.name:28}  {row.channel:16}  {delivery_words(row.state):11}  "
             f"{local_time(when, now) if when else '-':>16}  {row.last_error or ''}"
         )
     failed = [row.id for row in rows if row.state == DeliveryState.FAILED]

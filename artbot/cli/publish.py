@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from artbot.cli.common import json_option, local_time, print_json, say, with_workplace
+from artbot.cli.common import (
+    delivery_words,
+    json_option,
+    local_time,
+    print_json,
+    say,
+    with_workplace,
+)
 from artbot.cli.stopping import stop_requests
 from artbot.workplace import Workplace
 
@@ -21,7 +28,7 @@ if TYPE_CHECKING:
 def publish_command(workplace: Workplace, context: click.Context, as_json: bool) -> None:
     """Send every delivery that is due, once. What the daemon does by itself; for use without one.
 
-    Exit code 1 if one of them did not arrive.
+    Exit code 1 if one of them did not arrive, or if the daemon is at work: it sends them itself.
     """
     from artbot.publishing.outbox import deliver_due
 
@@ -33,9 +40,8 @@ def publish_command(workplace: Workplace, context: click.Context, as_json: bool)
             again = (
                 f"; next try {local_time(one.next_at, workplace.clock())}" if one.next_at else ""
             )
-            say(
-                f"{one.work} to {one.channel}: {one.state}{f' ({one.detail})' if one.detail else ''}{again}"
-            )
+            detail = f" ({one.detail})" if one.detail else ""
+            say(f"{one.work} to {one.channel}: {delivery_words(one.state)}{detail}{again}")
 
     outbox = workplace.outbox
     with stop_requests(lambda: say("stopping after this delivery …")) as should_stop:

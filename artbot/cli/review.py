@@ -16,6 +16,9 @@ from artbot.cli.common import (
 )
 from artbot.workplace import Workplace
 
+MAX_TILES = 200
+"""More on one sheet than anybody looks at; `--batch` shows the older ones."""
+
 
 @click.command("review")
 @click.option("--all", "everything", is_flag=True, help="Decided ones as well.")
@@ -53,9 +56,11 @@ def review_command(
                 label=str(candidate.id),
                 note=candidate.state if everything else f"{candidate.batch.local_date:%-d %b}",
             )
-            for candidate in candidates
+            for candidate in candidates[:MAX_TILES]
         ]
         heading = f"{len(candidates)} {'candidates' if everything else 'wait for review'}"
+        if len(candidates) > MAX_TILES:
+            heading += f"; the newest {MAX_TILES} of them"
         write_sheet(tiles, heading, output)
     if as_json:
         print_json(

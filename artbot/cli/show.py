@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import click
 
-from artbot.cli.common import candidate_facts, json_option, local_time, print_json, with_workplace
+from artbot.cli.common import (
+    candidate_facts,
+    delivery_words,
+    json_option,
+    local_time,
+    print_json,
+    with_workplace,
+)
 from artbot.workplace import Workplace
 
 
@@ -91,7 +98,7 @@ def show_command(workplace: Workplace, candidate_id: int, as_json: bool) -> None
             else ""
         )
         click.echo(
-            f"  to {delivery.channel}: {delivery.state}{due} (delivery {delivery.id}, {delivery.delivery_key})"
+            f"  to {delivery.channel}: {delivery_words(delivery.state)}{due} (delivery {delivery.id}, {delivery.delivery_key})"
         )
         for attempt in delivery.attempts:
             detail = f": {attempt.detail}" if attempt.detail else ""

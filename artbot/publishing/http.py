@@ -7,11 +7,14 @@ can end sorted into the three that matter (artbot.errors).
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from threading import Thread
 
 import requests
 from urllib3.exceptions import HTTPError, LocationParseError
@@ -55,6 +58,29 @@ def post(url: str, body: bytes, headers: Mapping[str, str], now: datetime) -> An
     taken: no connection, or an answer that says so), OutcomeUnknown (sent, but the answer never came
     or says nothing certain).
     """
+    # A receiver that drips its handshake or headers keeps within every single timeout. So the
+    # conversation has its own thread, which is left behind once all time is up.
+    ended: Future[tuple[requests.Response, str]] = Future()
+    Thread(target=_fulfil, args=(ended, url, body, headers), daemon=True).start()
+    limit_s = DEADLINE_S + READ_TIMEOUT_S
+    try:
+        response, excerpt = ended.result(limit_s)
+    except TimeoutError as error:
+        raise OutcomeUnknown(f"no whole answer within {limit_s:g} s") from error
+    return _judge(response, excerpt, now)
+
+
+def _fulfil(
+    ended: Future[tuple[requests.Response, str]], url: str, body: bytes, headers: Mapping[str, str]
+) -> None:
+    try:
+        ended.set_result(_converse(url, body, headers))
+    except BaseException as error:  # raised again by whoever waits for the result
+        ended.set_exception(error)
+
+
+def _converse(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[requests.Response, str]:
+    """One request and the beginning of its answer's body."""
     started = time.monotonic()
     with _Session() as session:
         session.trust_env = False
@@ -68,7 +94,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], now: datetime) -> An
                 stream=True,
             )
             with response:
-                excerpt = _read_excerpt(response, started)
+                return response, _read_excerpt(response, started)
         except requests.exceptions.ConnectTimeout as error:
             raise Unavailable(f"no connection within {CONNECT_TIMEOUT_S:g} s") from error
         except requests.exceptions.ReadTimeout as error:
@@ -83,7 +109,6 @@ def post(url: str, body: bytes, headers: Mapping[str, str], now: datetime) -> An
             raise Rejected(f"the URL cannot be used: {_reason(error)}") from error
         except requests.exceptions.RequestException as error:
             raise OutcomeUnknown(f"{type(error).__name__}: {_reason(error)}") from error
-    return _judge(response, excerpt, now)
 
 
 def _judge(response: requests.Response, excerpt: str, now: datetime) -> Answer:
@@ -158,4 +183,5 @@ def _reason(error: BaseException) -> str:
         cause = cause.args[-1]
     reason = getattr(cause, "reason", None) or cause
     text = str(reason)
-    return redact(text.split(">: ", 1)[-1] if ">: " in text else text)[:300]
+    # urllib3 begins with the connection it speaks of: `HTTPConnection(host=…): ` or `<… at 0x…>: `.
+    return redact(re.sub(r"^(\w+\(.*?\)|.*>): ", "", text))[:300]

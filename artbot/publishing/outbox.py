@@ -204,6 +204,8 @@ def _claim(outbox: Outbox, delivery: Delivery, body_sha256: str) -> int | None:
                 Delivery.id == delivery.id,
                 Delivery.state == delivery.state,
                 Delivery.num_attempts == delivery.num_attempts,
+                # Taken back and approved again, perhaps with other words, it looks as before but for this.
+                Delivery.next_at == delivery.next_at,
             )
             .values(state=DeliveryState.SENDING, num_attempts=Delivery.num_attempts + 1)
         )

@@ -68,7 +68,7 @@ def approve(
 ) -> Candidate:
     """Approve a pending candidate and queue one delivery per channel.
 
-    Approving an approved work again changes nothing. Raises UsageError (no such candidate or
+    Approving an approved work again changes nothing; with other words or channels it is refused. Raises UsageError (no such candidate or
     channel), NotAllowed (not pending), PictureChanged (the file is not the recorded one).
     """
     wanted = list(dict.fromkeys(channels if channels is not None else review.channels))
@@ -79,6 +79,7 @@ def approve(
     with review.database.write() as session:
         candidate = _get(session, candidate_id)
         if candidate.state == CandidateState.APPROVED:
+            _check_nothing_new(candidate, words, channels)
             return candidate
         _check_move(candidate, CandidateState.APPROVED)
         _check_picture(review.works, candidate)
@@ -151,6 +152,23 @@ def _check_move(candidate: Candidate, to: CandidateState) -> None:
             CandidateState.FAILED: "It could not be rendered.",
         }
         raise NotAllowed(f"{candidate.id} ({candidate.name}) is {was}. {helps.get(was, '')}")
+
+
+def _check_nothing_new(candidate: Candidate, words: Words, channels: Sequence[str] | None) -> None:
+    """A second approval must not look as if it had changed what the first one froze."""
+    going = {d.channel for d in candidate.deliveries if d.state != DeliveryState.CANCELLED}
+    changed = [
+        name
+        for name, written in vars(words).items()
+        if written is not None and written != getattr(candidate, name)
+    ]
+    if channels is not None and set(channels) != going:
+        changed.append("channels")
+    if changed:
+        raise NotAllowed(
+            f"{candidate.id} ({candidate.name}) is approved already, with other {' and '.join(changed)}. "
+            f"To change them, take the approval back first: artbot undo {candidate.id}"
+        )
 
 
 def _check_picture(works: Path, candidate: Candidate) -> None:

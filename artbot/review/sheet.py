@@ -46,7 +46,7 @@ def write_sheet(tiles: Sequence[Tile], heading: str, output: Path) -> None:
     from PIL import Image, ImageDraw, ImageFont
 
     columns = _columns(len(tiles))
-    tile_px = (SHEET_WIDTH_PX - 2 * MARGIN_PX - (columns - 1) * GAP_PX) // columns
+    tile_px = min(MAX_TILE_PX, (SHEET_WIDTH_PX - 2 * MARGIN_PX - (columns - 1) * GAP_PX) // columns)
     rows = math.ceil(len(tiles) / columns)
     height = MARGIN_PX + HEADING_PX + rows * (tile_px + LABEL_PX + GAP_PX) + MARGIN_PX - GAP_PX
     sheet = Image.new("RGB", (SHEET_WIDTH_PX, height), PAPER)

@@ -52,7 +52,10 @@ def ensure_today(database: Database, name: str, settings: ScheduleSettings, now:
     schedule = settings.to_schedule(name)
     today = now.astimezone(schedule.zone).date()
     with database.write() as session:
-        if _last_date(session, name) != today:
+        existing = select(Batch.id).where(
+            Batch.schedule == name, Batch.local_date == today, Batch.number == 0
+        )
+        if session.scalar(existing) is None:
             day = DueDay(today, deadline(schedule, today), is_missed=False)
             session.add(_new_batch(name, settings, day, now))
     return batch_key(name, today)

@@ -24,7 +24,10 @@ def main() -> None:
     answers = _private_stdout()
     folder, device = Path(sys.argv[1]), sys.argv[2]
 
+    from trainers import share_the_processor
     from trainers.errors import CheckpointRefused
+
+    share_the_processor()
 
     try:
         from trainers.inference import load_generator, resolve_device

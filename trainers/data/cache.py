@@ -7,16 +7,18 @@ never meets an old array. Pictures are never held as floats: 20,000 at 256 px ar
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import math
 import os
 import shutil
 import uuid
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -94,13 +96,26 @@ def load_pictures(
         array_folder = cache / f"{key[:20]}-{size_px}px-v{PREPROCESSING_VERSION}"
         if not _is_whole(array_folder):
             readable = [file for file in files if file.relative in hashes]
-            _decode_all(folder, readable, size_px, array_folder, on_progress, unreadable)
-        return _open_cached(array_folder, folder, key)
+            with _building(cache):
+                if not _is_whole(array_folder):  # another training may have just made it
+                    _decode_all(folder, readable, size_px, array_folder, on_progress)
+        return _open_cached(array_folder, folder, key, unreadable)
     except OSError as error:
         raise StorageError(
             f"could not write the picture cache {cache}: {error.strerror or error}. "
             "Free some space or choose another place (cache in [paths], or --cache-dir)."
         ) from error
+
+
+@contextmanager
+def _building(cache: Path) -> Iterator[None]:
+    """One builder at a time; what a killed one left behind is swept away."""
+    with open(cache / "lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for leftover in cache.glob(".*.tmp"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+        yield
 
 
 def _is_whole(array_folder: Path) -> bool:
@@ -109,13 +124,17 @@ def _is_whole(array_folder: Path) -> bool:
         index = json.loads((array_folder / "index.json").read_text("utf-8"))
         num_bytes: int = math.prod(index["shape"])
         return (array_folder / "images.u8").stat().st_size == num_bytes
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _open_cached(array_folder: Path, folder: Path, fingerprint: str) -> PictureSet:
+def _open_cached(
+    array_folder: Path, folder: Path, fingerprint: str, unreadable: list[Rejection]
+) -> PictureSet:
+    """Map a finished array. Files that could not be read today are no part of its fingerprint, so
+    they are not in its index either."""
     index = json.loads((array_folder / "index.json").read_text("utf-8"))
-    rejections = tuple(Rejection(**entry) for entry in index["rejections"])
+    rejections = (*unreadable, *(Rejection(**entry) for entry in index["rejections"]))
     kept = index["shape"][0]
     if kept < MIN_PICTURES:
         examples = "; ".join(f"{r.relative} {r.reason}" for r in rejections[:3])
@@ -126,10 +145,10 @@ def _open_cached(array_folder: Path, folder: Path, fingerprint: str) -> PictureS
         )
     class_names = tuple(sorted({name for name in index["classes"] if name}))
     return PictureSet(
-        name=folder.resolve().name,
+        name=_for_people(folder.resolve().name),
         fingerprint=fingerprint,
         images=np.memmap(array_folder / "images.u8", np.uint8, "r", shape=tuple(index["shape"])),
-        class_names=class_names,
+        class_names=tuple(_for_people(name) for name in class_names),
         class_indices=np.array(
             [class_names.index(name) if name else -1 for name in index["classes"]], dtype=np.int64
         ),
@@ -144,7 +163,6 @@ def _decode_all(
     size_px: int,
     array_folder: Path,
     on_progress: Progress | None,
-    unreadable: list[Rejection],
 ) -> None:
     """Fill a temporary folder with the pictures and their index, then rename it into place."""
 
@@ -158,10 +176,13 @@ def _decode_all(
     building.mkdir()
     try:
         kept: list[PictureFile] = []
-        rejections = list(unreadable)
+        rejections: list[Rejection] = []
         num_upscaled = 0
         # Plain writes: a full disk then raises, where a writable memory map would kill the process.
-        with open(building / "images.u8", "wb") as array:
+        with open(building / "images.u8", "wb") as array, warnings.catch_warnings():
+            # Pillow warns of odd metadata and of large pictures; `decode_square` decides both. Said
+            # here, once, because Python's warning filters are shared by all threads.
+            warnings.simplefilter("ignore")
             for done, (file, decoded) in enumerate(_in_threads(decode, files), start=1):
                 if isinstance(decoded, Rejection):
                     rejections.append(decoded)
@@ -221,15 +242,15 @@ def _content_hashes(
     Files whose size and time of change stand in the folder's ledger are not read again.
     """
     ledger_path = cache / f"ledger-{_sha256_of([str(folder.resolve())])[:20]}.json"
-    ledger: dict[str, Any] = {}
+    ledger: Any = {}
     with suppress(OSError, ValueError):  # a lost ledger costs one reading of the folder
         ledger = json.loads(ledger_path.read_text("utf-8"))
-    known = {name: entry for name, entry in ledger.items() if isinstance(entry, list)}
+    known = ledger if isinstance(ledger, dict) else {}
 
     def hash_once(file: PictureFile) -> str | Rejection:
-        stat = [file.num_bytes, file.modified_ns]
-        if known.get(file.relative, [None])[:2] == stat:
-            return str(known[file.relative][2])
+        match known.get(file.relative):
+            case [file.num_bytes, file.modified_ns, str(known_hash)]:
+                return known_hash
         try:
             return pictures.hash_picture(folder, file)
         except PictureRejected as rejected:
@@ -250,6 +271,11 @@ def _content_hashes(
     if fresh != ledger:
         write_atomically(ledger_path, lambda f: f.write(json.dumps(fresh).encode()))
     return hashes, unreadable
+
+
+def _for_people(name: str) -> str:
+    """A file name as text: old archives hold bytes that are no UTF-8, which no manifest can."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _sha256_of(lines: list[str]) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +16,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from trainers.errors import DatasetError
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-PILLOW_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-"""MPO is what many phones write under the name .jpg. All other decoders stay closed."""
-MAX_PIXELS = 200_000_000
-"""Larger pictures are left out: a decompression bomb would take the machine with it."""
+PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+"""JPEG opens MPO too, which many phones write under the name .jpg. All other decoders stay closed."""
+MAX_PIXELS = 178_000_000
+"""Larger pictures are left out: a decompression bomb would take the machine with it. Pillow itself
+warns from half of this on and refuses a little above it."""
 MIN_EDGE_PX = 16
 """Smaller pictures are icons and thumbnails' leftovers, not paintings."""
 ALPHA_BACKGROUND = (255, 255, 255)
@@ -50,14 +50,23 @@ class PictureFile:
 def list_pictures(folder: Path) -> list[PictureFile]:
     """All picture files below `folder`, sorted by path; hidden files and folders are skipped.
 
-    Raises DatasetError if the folder cannot be read.
+    Links to folders are followed, each folder once. A subfolder that cannot be read stands in the
+    list itself, to be rejected with the reason. Raises DatasetError if `folder` cannot be read.
     """
-
-    def refuse(error: OSError) -> None:
-        raise DatasetError(f"cannot read {error.filename}: {error.strerror}.") from error
-
     found = []
-    for root, folders, names in os.walk(folder, onerror=refuse):
+
+    def on_error(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise DatasetError(f"cannot read {folder}: {error.strerror}.") from error
+        found.append(PictureFile(Path(error.filename).relative_to(folder).as_posix(), 0, 0))
+
+    visited = set()
+    for root, folders, names in os.walk(folder, onerror=on_error, followlinks=True):
+        status = Path(root).stat()
+        if (status.st_dev, status.st_ino) in visited:  # a link that leads back
+            folders[:] = []
+            continue
+        visited.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
             if name.startswith(".") or Path(name).suffix.lower() not in PICTURE_SUFFIXES:
@@ -87,24 +96,18 @@ def decode_square(path: Path, size_px: int) -> tuple[np.ndarray, tuple[int, int]
     Raises PictureRejected with the reason.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            # Metadata that Pillow finds odd says nothing about the pixels.
-            warnings.filterwarnings("ignore", category=UserWarning)
-            with Image.open(path, formats=PILLOW_FORMATS) as opened:
-                original_px = opened.size
-                _check_dimensions(*original_px)
-                # JPEG can decode at a half, a quarter or an eighth; twice the goal keeps Lanczos honest.
-                opened.draft(None, (2 * size_px, 2 * size_px))
-                upright = ImageOps.exif_transpose(opened)
-                picture = ImageOps.fit(
-                    to_rgb(upright), (size_px, size_px), Image.Resampling.LANCZOS
-                )
+        with Image.open(path, formats=PILLOW_FORMATS) as opened:
+            original_px = opened.size
+            _check_dimensions(*original_px)
+            # JPEG can decode at a half, a quarter or an eighth; twice the goal keeps Lanczos honest.
+            opened.draft(None, (2 * size_px, 2 * size_px))
+            upright = ImageOps.exif_transpose(opened)
+            picture = ImageOps.fit(to_rgb(upright), (size_px, size_px), Image.Resampling.LANCZOS)
     except PictureRejected:
         raise
     except UnidentifiedImageError as error:
         raise PictureRejected("is not a picture, or of a kind that is not read") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise PictureRejected(f"has more than {MAX_PIXELS:,} pixels") from error
     except MemoryError as error:
         raise PictureRejected("needs more memory than there is") from error

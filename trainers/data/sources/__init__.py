@@ -29,6 +29,8 @@ class Source:
     """One line for lists."""
     licence: str
     """SPDX expression of the pictures' licence."""
+    num_pictures: int
+    """How many it will have fetched."""
     fetch: Callable[[Path, Progress | None], None]
     """Fill an existing folder with pictures; called again after an interruption, it continues."""
 
@@ -44,11 +46,13 @@ def load_source(name: str) -> Source:
     return source
 
 
-def resolve_dataset(typed: str, datasets: Path, on_fetch: Callable[[Source], Progress]) -> Path:
-    """The folder of pictures meant by `typed`: `datasets/NAME`, a path, or a named source.
+def find_dataset(typed: str, datasets: Path) -> Path | Source:
+    """What is meant by `typed`: the folder `datasets/NAME`, a path, or a source not fetched yet.
 
-    A source is fetched once into `datasets/NAME`. Raises DatasetNotFound.
+    Raises DatasetNotFound.
     """
+    if not typed:
+        raise DatasetNotFound("--dataset is empty; give a name or a folder.")
     is_name = Path(typed).name == typed and typed not in (".", "..")
     named, path = datasets / typed, Path(typed).expanduser()
     if is_name and named.is_dir():
@@ -56,14 +60,15 @@ def resolve_dataset(typed: str, datasets: Path, on_fetch: Callable[[Source], Pro
     if path.is_dir():
         return path
     if is_name and typed in source_names():
-        return _fetch_once(load_source(typed), named, on_fetch)
+        return load_source(typed)
     if path.is_file():
         raise DatasetNotFound(
             f"--dataset {typed}: that is a file; give the folder that holds the pictures."
         )
     if not is_name:
         raise DatasetNotFound(f"--dataset {typed}: there is no such folder.")
-    known = sorted({f.name for f in datasets.glob("*/")} | set(source_names()))
+    in_datasets = {f.name for f in datasets.glob("*/") if not f.name.startswith(".")}
+    known = sorted(in_datasets | set(source_names()))
     close = difflib.get_close_matches(typed, known, n=1)
     hint = f" Did you mean {close[0]}?" if close else f" Known here: {', '.join(known)}."
     raise DatasetNotFound(
@@ -72,10 +77,12 @@ def resolve_dataset(typed: str, datasets: Path, on_fetch: Callable[[Source], Pro
     )
 
 
-def _fetch_once(source: Source, folder: Path, on_fetch: Callable[[Source], Progress]) -> Path:
-    partial = folder.with_name(f".{folder.name}.partial")
+def fetch_once(source: Source, datasets: Path, on_progress: Progress | None) -> Path:
+    """The folder `datasets/NAME`, filled by the source; an interrupted fetch is continued."""
+    folder = datasets / source.name
+    partial = datasets / f".{source.name}.partial"
     partial.mkdir(parents=True, exist_ok=True)
-    source.fetch(partial, on_fetch(source))
+    source.fetch(partial, on_progress)
     if folder.exists():  # somebody else was quicker; theirs is whole as well
         shutil.rmtree(partial)
     else:

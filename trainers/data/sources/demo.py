@@ -665,7 +665,8 @@ def _fetch(folder: Path, on_progress: Progress | None) -> None:
 
 SOURCE = Source(
     name="demo",
-    summary="flower still lifes painted by artbot itself: 600 pictures, no licence question",
+    summary="flower still lifes painted by artbot itself, no licence question",
     licence="CC0-1.0",
+    num_pictures=NUM_PICTURES,
     fetch=_fetch,
 )

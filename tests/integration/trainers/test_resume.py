@@ -1,0 +1,242 @@
+"""Resuming: the same bits as never having stopped, and an honest word about every change."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.trainer_fixtures import (
+    STEP_KIMG,
+    NotingDisplay,
+    Studio,
+    assert_same_bits,
+    learned,
+    tiny_config,
+)
+from trainers.errors import ResumeRefused
+from trainers.inference import load_generator
+from trainers.loop import TrainResult
+from trainers.progress import Pace, TickStats
+
+Trained = tuple[Studio, TrainResult]
+
+
+def weights(result: TrainResult) -> bytes:
+    assert result.checkpoint is not None
+    return (result.checkpoint / "generator.safetensors").read_bytes()
+
+
+# ---------------------------------------------------------------- exactly
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 4, 7, 9])
+def test_a_run_stopped_at_any_step_ends_with_the_same_bits_as_one_never_stopped(
+    studio: Studio, trained: Trained, stop_after: int
+) -> None:
+    """Networks, average, Adam's moments, random streams, order and clocks; and what is exported."""
+    uninterrupted, expected = trained
+    first = studio.train(tiny_config(), stop_after_steps=stop_after)
+    assert (first.is_finished, first.images_seen) == (False, 8 * stop_after)
+    second = studio.train(tiny_config())
+    assert (second.is_finished, second.images_seen) == (True, 80)
+    assert_same_bits(learned(studio.state()), learned(uninterrupted.state()))
+    assert weights(second) == weights(expected)
+
+
+def test_a_run_stopped_after_every_single_step_ends_with_the_same_bits(
+    studio: Studio, trained: Trained
+) -> None:
+    uninterrupted, expected = trained
+    for _ in range(9):
+        studio.train(tiny_config(), stop_after_steps=1)
+    last = studio.train(tiny_config())
+    assert_same_bits(learned(studio.state()), learned(uninterrupted.state()))
+    assert weights(last) == weights(expected)
+
+
+def test_mirrored_pictures_are_drawn_from_the_saved_stream_too(studio: Studio) -> None:
+    studio.train(tiny_config(run="whole", flip=True))
+    studio.train(tiny_config(run="parts", flip=True), stop_after_steps=5)
+    studio.train(tiny_config(run="parts", flip=True))
+    whole, parts = learned(studio.state("whole")), learned(studio.state("parts"))
+    for state in (whole, parts):
+        state["config"].pop("run")
+    assert_same_bits(whole, parts)
+    unmirrored = tiny_config(run="unmirrored")
+    studio.train(unmirrored)
+    assert not torch.equal(
+        studio.state("unmirrored")["generator"]["layers.0.weight"],
+        whole["generator"]["layers.0.weight"],
+    ), "otherwise this test proves nothing"
+
+
+def test_the_same_seed_trains_the_same_bits_and_another_seed_others(
+    studio: Studio, trained: Trained
+) -> None:
+    _, expected = trained
+    assert weights(studio.train(tiny_config())) == weights(expected)
+    assert weights(studio.train(tiny_config(run="other", seed=1))) != weights(expected)
+
+
+def test_how_often_it_looks_saves_and_exports_changes_nothing_of_what_is_learned(
+    studio: Studio, trained: Trained
+) -> None:
+    uninterrupted, _ = trained
+    studio.train(tiny_config(tick_kimg=STEP_KIMG, export_kimg=STEP_KIMG))
+    often, seldom = studio.state(), uninterrupted.state()
+    for key in ("generator", "discriminator", "average", "order", "z_stream"):
+        assert_same_bits(often[key], seldom[key], key)
+
+
+@pytest.mark.parametrize("size", [256, 512])
+def test_large_pictures_train_a_step_resume_and_export(studio: Studio, size: int) -> None:
+    config = tiny_config(size=size, batch=2, kimg=0.004, tick_kimg=0.002)
+    studio.train(config, stop_after_steps=1)
+    assert studio.train(config).is_finished
+    assert len(studio.stats()) == 2
+    picture = load_generator(studio.checkpoints()[-1]).paint(1)
+    assert picture.shape == (size, size, 3)
+
+
+# ---------------------------------------------------------------- budgets
+
+
+def test_a_finished_run_goes_on_when_its_budget_is_raised(studio: Studio) -> None:
+    studio.train(tiny_config(kimg=4 * STEP_KIMG))
+    nothing_left = studio.train(tiny_config(kimg=4 * STEP_KIMG))
+    assert (nothing_left.checkpoint, nothing_left.is_finished) == (None, True)
+    assert studio.train(tiny_config(kimg=6 * STEP_KIMG)).images_seen == 48
+
+
+def test_minutes_end_a_run_over_all_sessions(studio: Studio) -> None:
+    config = tiny_config(kimg=1000.0, minutes=1 / 60)
+    studio.train(config, stop_after_steps=3)
+    assert 0 < studio.state()["elapsed_s"] < 1
+    result = studio.train(config)
+    assert result.is_finished
+    assert result.images_seen < 100_000
+    assert 0.5 < studio.state()["elapsed_s"] < 5, "the last tick's own saving comes on top"
+
+
+class SlowDisplay(NotingDisplay):
+    """Stands for a slow disk: everything a tick does is overhead."""
+
+    def tick(self, stats: TickStats, pace: Pace, checkpoint: Path | None) -> None:
+        super().tick(stats, pace, checkpoint)
+        time.sleep(2.1)
+
+
+def test_minutes_that_end_while_saving_end_with_a_checkpoint_too(studio: Studio) -> None:
+    result = studio.train(
+        tiny_config(kimg=1000.0, minutes=2 / 60, tick_kimg=STEP_KIMG), display=SlowDisplay()
+    )
+    assert result.is_finished
+    assert result.checkpoint is not None
+
+
+def test_statistics_continue_without_gap_or_repetition(studio: Studio) -> None:
+    config = tiny_config(tick_kimg=2 * STEP_KIMG)
+    studio.train(config, stop_after_steps=4)
+    log = studio.run() / "stats.jsonl"
+    # A kill between the statistics and the state leaves a line from the future, another half a line.
+    log.write_text(log.read_text() + '{"kimg": 0.048}\n{"kimg": 0.0')
+    studio.train(config)
+    assert [line["kimg"] for line in studio.stats()] == [0.016, 0.032, 0.048, 0.064, 0.08]
+
+
+# ---------------------------------------------------------------- with other settings
+
+
+def test_a_changed_learning_rate_is_adopted_and_said(studio: Studio) -> None:
+    studio.train(tiny_config(), stop_after_steps=2)
+    display = NotingDisplay()
+    studio.train(tiny_config(lr=0.001), display=display)
+    assert "changed since the last session: lr 0.0002 -> 0.001" in display.notes
+    assert "resuming tiny at 0.0 kimg" in display.notes
+    for optimiser in ("generator_optimiser", "discriminator_optimiser"):
+        assert studio.state()[optimiser]["param_groups"][0]["lr"] == 0.001
+
+
+def test_a_changed_batch_is_adopted(studio: Studio) -> None:
+    studio.train(tiny_config(), stop_after_steps=2)
+    display = NotingDisplay()
+    assert studio.train(tiny_config(batch=16), display=display).images_seen == 80
+    assert "changed since the last session: batch 8 -> 16" in display.notes
+
+
+@pytest.mark.parametrize(
+    ("changed", "listed"),
+    [({"width": 8}, "width 4 -> 8"), ({"size": 64, "z_dim": 9}, "size 32 -> 64, z_dim 8 -> 9")],
+)
+def test_what_would_not_fit_the_saved_weights_is_refused_and_listed(
+    studio: Studio, changed: dict[str, int], listed: str
+) -> None:
+    studio.train(tiny_config(), stop_after_steps=2)
+    before = (studio.run() / "state.pt").read_bytes()
+    with pytest.raises(ResumeRefused, match=f"{listed}. Use the saved settings, or start another"):
+        studio.train(tiny_config(**changed))
+    assert (studio.run() / "state.pt").read_bytes() == before
+
+
+def test_a_refused_command_ends_with_code_1(studio: Studio) -> None:
+    studio.train(tiny_config(), stop_after_steps=2)
+    ran = studio.cli("--run", "tiny", "--width", 8)
+    assert ran.returncode == 1
+    assert "width 4 -> 8" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("count", [24, 30])
+def test_changed_pictures_are_noted_and_trained_on(studio: Studio, count: int) -> None:
+    studio.train(tiny_config(), stop_after_steps=2)
+    studio.add_pictures(count=count, seed=1)
+    display = NotingDisplay()
+    assert studio.train(tiny_config(), display=display).is_finished
+    [note] = [n for n in display.notes if n.startswith("the pictures changed")]
+    assert note.endswith("going on with the new ones")
+    assert len(studio.state()["order"]["permutation"]) == count
+
+
+def test_an_unchanged_resume_notes_no_change(studio: Studio) -> None:
+    studio.train(tiny_config(), stop_after_steps=2)
+    display = NotingDisplay()
+    studio.train(tiny_config(), display=display)
+    assert display.notes == ["resuming tiny at 0.0 kimg"]
+
+
+# ---------------------------------------------------------------- a state that cannot be used
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "pickle"])
+def test_a_damaged_state_is_refused_with_the_remedy_and_not_overwritten(
+    studio: Studio, tmp_path: Path, damage: str
+) -> None:
+    studio.train(tiny_config(), stop_after_steps=1)
+    path = studio.run() / "state.pt"
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif damage == "pickle":
+        torch.save({"version": 1, "path": tmp_path}, path)
+    else:
+        path.write_bytes(b"" if damage == "empty" else b"no state")
+    before = path.read_bytes()
+    with pytest.raises(ResumeRefused, match=r"state\.pt cannot be read .* Move that file away"):
+        studio.train(tiny_config())
+    assert path.read_bytes() == before
+
+
+def test_a_state_of_another_version_is_refused(studio: Studio) -> None:
+    studio.train(tiny_config(), stop_after_steps=1)
+    torch.save(studio.state() | {"version": 99}, studio.run() / "state.pt")
+    with pytest.raises(ResumeRefused, match="another version of artbot"):
+        studio.train(tiny_config())
+
+
+def test_another_seed_is_another_run(studio: Studio) -> None:
+    """The seed has done all it does when a run begins: adopting a new one would be a lie."""
+    studio.train(tiny_config(), stop_after_steps=2)
+    with pytest.raises(ResumeRefused, match="seed 0 -> 1"):
+        studio.train(tiny_config(seed=1))

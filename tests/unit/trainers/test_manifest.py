@@ -1,0 +1,256 @@
+"""What a checkpoint says about itself, and how little of it is believed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainers.errors import CheckpointRefused
+from trainers.manifest import (
+    MAX_MANIFEST_BYTES,
+    DatasetFacts,
+    Manifest,
+    checkpoint_name,
+    copy_verified_weights,
+    read_manifest,
+)
+
+WEIGHTS = bytes(range(256)) * 20
+
+
+def manifest() -> Manifest:
+    return Manifest(
+        format_version=1,
+        name="flowers-64-000120",
+        run="flowers-64",
+        kimg=120.5,
+        created_at=datetime(2026, 11, 21, 7, 0, tzinfo=UTC),
+        arch="dcgan",
+        size=64,
+        z_dim=100,
+        width=64,
+        sha256=hashlib.sha256(WEIGHTS).hexdigest(),
+        num_bytes=len(WEIGHTS),
+        seed=0,
+        dataset=DatasetFacts(
+            name="flowers", fingerprint="0" * 64, num_pictures=600, class_names=("asters", "Öl")
+        ),
+        torch_version="2.10.0",
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A checkpoint whose weights are any bytes: nothing here looks into them."""
+    folder = tmp_path / "flowers-64-000120"
+    folder.mkdir()
+    (folder / "manifest.json").write_bytes(manifest().to_json())
+    (folder / "generator.safetensors").write_bytes(WEIGHTS)
+    return folder
+
+
+def test_a_manifest_read_again_is_the_manifest_written(folder: Path) -> None:
+    assert read_manifest(folder) == manifest()
+
+
+def test_a_manifest_is_json_that_anybody_can_read(folder: Path) -> None:
+    fields = json.loads((folder / "manifest.json").read_text("utf-8"))
+    assert fields["format_version"] == 1
+    assert fields["created_at"] == "2026-11-21T07:00:00Z"
+    assert fields["dataset"]["class_names"] == ["asters", "Öl"]
+
+
+def test_fields_of_a_later_version_are_passed_over(folder: Path) -> None:
+    fields = json.loads(manifest().to_json()) | {"mood": "melancholy"}
+    (folder / "manifest.json").write_text(json.dumps(fields))
+    assert read_manifest(folder) == manifest()
+
+
+def test_names_sort_by_age() -> None:
+    assert checkpoint_name("flowers-64", 120.9) == "flowers-64-000120"
+    names = [checkpoint_name("r", kimg) for kimg in (0.1, 9, 50, 100, 1_000, 20_000)]
+    assert names == sorted(names)
+
+
+# ---------------------------------------------------------------- a manifest that is refused
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("format_version", 2),
+        ("format_version", "1"),
+        ("name", "../../etc/passwd"),
+        ("name", "a/b"),
+        ("name", ".hidden"),
+        ("name", "new\nline"),
+        ("name", "name\n"),
+        ("name", ""),
+        ("name", "x" * 201),
+        ("kimg", -1),
+        ("kimg", float("nan")),
+        ("kimg", float("inf")),
+        ("created_at", "2026-11-21T07:00:00"),
+        ("created_at", "yesterday"),
+        ("size", 100),
+        ("size", 0),
+        ("size", "64"),
+        ("size", 64.5),
+        ("z_dim", 0),
+        ("z_dim", 10**9),
+        ("width", 0),
+        ("width", 10**9),
+        ("sha256", "0" * 63),
+        ("sha256", "G" * 64),
+        ("num_bytes", 0),
+        ("num_bytes", 10**12),
+        ("dataset", None),
+        ("dataset", {"name": "flowers"}),
+        ("torch_version", None),
+    ],
+)
+def test_a_field_that_cannot_be_is_refused_and_named(
+    folder: Path, field: str, value: object
+) -> None:
+    fields = json.loads(manifest().to_json()) | {field: value}
+    (folder / "manifest.json").write_text(json.dumps(fields))
+    with pytest.raises(CheckpointRefused, match=rf"manifest\.json: {field}"):
+        read_manifest(folder)
+
+
+@pytest.mark.parametrize("field", sorted(Manifest.model_fields))
+def test_a_missing_field_is_refused_and_named(folder: Path, field: str) -> None:
+    fields: dict[str, Any] = json.loads(manifest().to_json())
+    del fields[field]
+    (folder / "manifest.json").write_text(json.dumps(fields))
+    with pytest.raises(CheckpointRefused, match=rf"manifest\.json: {field}: Field required"):
+        read_manifest(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format_version": 1'],
+    ids=["empty", "open brace", "list", "null", "no utf-8", "deeply nested", "cut off"],
+)
+def test_what_is_no_manifest_at_all_is_refused(folder: Path, content: bytes) -> None:
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(CheckpointRefused, match=r"^manifest\.json"):
+        read_manifest(folder)
+
+
+def replace_with_nothing(path: Path) -> None:
+    path.unlink()
+
+
+def replace_with_link(path: Path) -> None:
+    path.rename(path.with_suffix(".real"))
+    path.symlink_to(path.with_suffix(".real"))
+
+
+def replace_with_dangling_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/nowhere")
+
+
+def replace_with_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def replace_with_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "generator.safetensors"])
+@pytest.mark.parametrize(
+    "replace",
+    [
+        replace_with_nothing,
+        replace_with_link,
+        replace_with_dangling_link,
+        replace_with_pipe,
+        replace_with_folder,
+    ],
+)
+def test_only_a_plain_file_is_opened_and_a_pipe_does_not_hang(
+    folder: Path, name: str, replace: Callable[[Path], None]
+) -> None:
+    replace(folder / name)
+    with pytest.raises(CheckpointRefused, match=f"^{name} (is missing|cannot be|is not a plain)"):
+        copy_verified_weights(folder, read_manifest(folder), None)
+
+
+def test_a_huge_manifest_is_not_read(folder: Path) -> None:
+    os.truncate(folder / "manifest.json", MAX_MANIFEST_BYTES + 1)
+    with pytest.raises(CheckpointRefused, match="not a plain file of at most 1,000,000 bytes"):
+        read_manifest(folder)
+
+
+# ---------------------------------------------------------------- weights that are refused
+
+
+def test_verified_weights_are_copied_byte_for_byte_for_nobody_else_to_change(
+    folder: Path, tmp_path: Path
+) -> None:
+    copy_verified_weights(folder, manifest(), tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == WEIGHTS
+    assert stat.S_IMODE((tmp_path / "copy").stat().st_mode) == 0o400
+
+
+def test_weights_can_be_checked_without_a_copy(folder: Path) -> None:
+    copy_verified_weights(folder, manifest(), None)
+
+
+def test_a_copy_never_replaces_what_is_there(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "copy").write_text("mine")
+    with pytest.raises(FileExistsError):
+        copy_verified_weights(folder, manifest(), tmp_path / "copy")
+    assert (tmp_path / "copy").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("damaged", "reason"),
+    [
+        (b"", "5,120 bytes expected, 0 found"),
+        (WEIGHTS[:-1], "5,120 bytes expected, 5,119 found"),
+        (WEIGHTS + b"x", "5,120 bytes expected, more found"),
+        (WEIGHTS[:-1] + b"\x00", "sha256 is .* the manifest says"),
+        (bytes([WEIGHTS[0] ^ 1]) + WEIGHTS[1:], "sha256 is .* the manifest says"),
+    ],
+    ids=["empty", "truncated", "longer", "last byte", "one bit"],
+)
+def test_damaged_weights_are_refused_with_the_reason(
+    folder: Path, tmp_path: Path, damaged: bytes, reason: str
+) -> None:
+    (folder / "generator.safetensors").write_bytes(damaged)
+    with pytest.raises(CheckpointRefused, match=rf"generator\.safetensors: {reason}"):
+        copy_verified_weights(folder, manifest(), tmp_path / "copy")
+
+
+def test_of_a_file_that_is_far_too_long_only_as_much_as_expected_is_read(
+    folder: Path, tmp_path: Path
+) -> None:
+    os.truncate(folder / "generator.safetensors", 3_000_000_000)  # sparse
+    with pytest.raises(CheckpointRefused, match="more found"):
+        copy_verified_weights(folder, manifest(), tmp_path / "copy")
+    assert (tmp_path / "copy").stat().st_size < 3 << 20
+
+
+def test_a_refused_copy_can_not_pass_for_weights_later(folder: Path, tmp_path: Path) -> None:
+    """Whatever bytes are left at the destination, checking them again refuses them again."""
+    (folder / "generator.safetensors").write_bytes(WEIGHTS[:-1])
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    with pytest.raises(CheckpointRefused):
+        copy_verified_weights(folder, manifest(), kept / "generator.safetensors")
+    with pytest.raises(CheckpointRefused):
+        copy_verified_weights(kept, manifest(), None)
