@@ -108,8 +108,8 @@ class StudioSettings(Section):
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     truncation_psi: float = Field(default=1.0, gt=0, le=2)
     """Scales z towards 0: below 1 tamer and more alike, 1 as trained."""
-    start_timeout_s: float = Field(default=180.0, gt=0)
-    picture_timeout_s: float = Field(default=120.0, gt=0)
+    start_timeout_s: float = Field(default=180.0, gt=0, le=86_400)
+    picture_timeout_s: float = Field(default=120.0, gt=0, le=86_400)
 
 
 class PublishingSettings(Section):
@@ -166,7 +166,7 @@ class SecretReference(Section):
                 raise ConfigError(f"environment variable {self.secret_env} is not set (secret_env)")
         else:
             assert self.secret_file is not None
-            value = _read_secret_file(root / self.secret_file)
+            value = _read_secret_file(root / self.secret_file.expanduser())
         register_secret(value)
         register_secret(value.removeprefix("whsec_"))
         return value
@@ -341,6 +341,8 @@ def _did_you_mean(word: str, known: Any) -> str:
 def _read_secret_file(path: Path) -> str:
     try:
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"secret_file {path} is no plain file.")
         # Container engines and systemd mount secrets read-only for everybody in their own namespace.
         if status.st_mode & (stat.S_IRGRP | stat.S_IROTH) and not path.resolve().is_relative_to(
             "/run"

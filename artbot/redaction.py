@@ -21,7 +21,7 @@ def register_secret(value: str) -> None:
 
 
 def redact(text: str) -> str:
-    for secret in _secrets:
+    for secret in sorted(_secrets, key=len, reverse=True):  # one may be part of another
         text = text.replace(secret, REDACTED)
     return text
 

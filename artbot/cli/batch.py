@@ -32,20 +32,15 @@ def batch_command(
     runs, it does the painting and this command waits for it.
     """
     from artbot.studio.batch import unfinished_batches
-    from artbot.studio.planning import ensure_due, ensure_today, plan_extra
+    from artbot.studio.planning import ensure_today, plan_extra
 
     name, settings = _schedule(workplace, schedule)
     now = workplace.clock()
     if extra:
         wanted = plan_extra(workplace.database, name, settings, now)
     else:
-        ensure_due(workplace.database, {name: settings}, now)
         wanted = ensure_today(workplace.database, name, settings, now)
-    keys = [
-        key
-        for key in unfinished_batches(workplace.database)
-        if key == wanted or key.startswith(f"{name}-")
-    ]
+    keys = unfinished_batches(workplace.database, name)
     with stop_requests(lambda: say("stopping after this picture …")) as should_stop:
         try:
             with workplace.work("batch"):

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from artbot.config import Settings
 from artbot.daemon.schedule import nudging
 from artbot.errors import ArtbotError
-from artbot.publishing.outbox import Sent, deliver_due, has_due
+from artbot.publishing.outbox import Sent, deliver_due, has_due, recover_interrupted
 from artbot.redaction import redact
 from artbot.studio.batch import Listener, make_batch, unfinished_batches
 from artbot.studio.planning import ensure_due, give_up_on_old
@@ -94,6 +94,7 @@ class Daemon:
 
     def _send(self) -> None:
         workplace = self._workplace
+        recover_interrupted(workplace.database, workplace.clock())
         if has_due(workplace.database, list(workplace.settings.channels), workplace.clock()):
             deliver_due(workplace.outbox, log_sent, self._should_stop)
 

@@ -2,7 +2,7 @@
 
 queued -> sending -> delivered | retry_wait | failed;  retry_wait -> sending
 queued -> cancelled;  cancelled -> queued (approved again);  failed -> queued (a person asks)
-queued, retry_wait -> failed (the picture is gone: nothing could be sent)
+queued, retry_wait -> failed (the picture is gone: nothing could be sent);  failed -> cancelled (undo)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DELIVERY_MOVES: dict[DeliveryState, frozenset[DeliveryState]] = {
     ),
     DeliveryState.RETRY_WAIT: frozenset({DeliveryState.SENDING, DeliveryState.FAILED}),
     DeliveryState.DELIVERED: frozenset(),
-    DeliveryState.FAILED: frozenset({DeliveryState.QUEUED}),
+    DeliveryState.FAILED: frozenset({DeliveryState.QUEUED, DeliveryState.CANCELLED}),
     DeliveryState.CANCELLED: frozenset({DeliveryState.QUEUED}),
 }
 
@@ -76,3 +76,14 @@ def wait_after(num_attempts: int, random_share: float, retry_after_s: float | No
         return None
     backoff = RETRY_AFTER_S[num_attempts - 1] * (1 + JITTER * random_share)
     return max(backoff, min(retry_after_s or 0.0, MAX_RETRY_AFTER_S))
+
+
+def wait_after_interruption(num_attempts: int) -> float | None:
+    """Seconds until a delivery whose sender died is tried again, None when all attempts are spent.
+
+    At once after the first time: the receiver may be waiting. Then one step of the schedule sooner
+    than after a failure, so that a work that ends every process that sends it is given up some day.
+    """
+    if num_attempts <= 1:
+        return 0.0
+    return None if num_attempts >= MAX_ATTEMPTS else float(RETRY_AFTER_S[num_attempts - 2])

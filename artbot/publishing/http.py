@@ -100,7 +100,9 @@ def _converse(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[reques
         except requests.exceptions.ReadTimeout as error:
             raise OutcomeUnknown(f"no answer within {READ_TIMEOUT_S:g} s") from error
         except requests.exceptions.SSLError as error:
-            raise Unavailable(f"TLS failed: {_reason(error)}") from error
+            # Only a refused certificate is certain to come before the request.
+            kind = Unavailable if "CERTIFICATE_VERIFY_FAILED" in str(error) else OutcomeUnknown
+            raise kind(f"TLS failed: {_reason(error)}") from error
         except requests.exceptions.ConnectionError as error:
             if _never_connected(error):
                 raise Unavailable(f"no connection: {_reason(error)}") from error
@@ -113,7 +115,9 @@ def _converse(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[reques
 
 def _judge(response: requests.Response, excerpt: str, now: datetime) -> Answer:
     status = response.status_code
-    said = f"{status} {response.reason or ''}".strip() + (f": {excerpt}" if excerpt else "")
+    said = f"{status} {_one_line(response.reason or '')}".strip() + (
+        f": {excerpt}" if excerpt else ""
+    )
     if 200 <= status < 300:
         return Answer(status, excerpt)
     if status in TRY_AGAIN_STATUS:
@@ -124,7 +128,7 @@ def _judge(response: requests.Response, excerpt: str, now: datetime) -> Answer:
     if 300 <= status < 400:
         to = response.headers.get("Location", "nowhere")
         raise Rejected(
-            f"answered {status}, a redirect to {redact(to)[:200]}; redirects are not followed: "
+            f"answered {status}, a redirect to {_one_line(to)[:200]}; redirects are not followed: "
             "put the final address into `url`",
             status=status,
         )
@@ -159,8 +163,13 @@ def _read_excerpt(response: requests.Response, started: float) -> str:
             content += chunk
     except (HTTPError, OSError):
         pass  # it broke off or is badly packed
-    text = " ".join(content[: 4 * EXCERPT_CHARS].decode("utf-8", "replace").split())
-    return redact(text)[:EXCERPT_CHARS]
+    return _one_line(content[: 4 * EXCERPT_CHARS].decode("utf-8", "replace"))[:EXCERPT_CHARS]
+
+
+def _one_line(text: str) -> str:
+    """Redacted, and harmless to a log or a terminal: no control characters."""
+    shown = "".join(c if c.isprintable() else " " for c in redact(text))
+    return " ".join(shown.split())
 
 
 def _never_connected(error: requests.exceptions.ConnectionError) -> bool:

@@ -23,6 +23,7 @@ from artbot.domain.delivery import (
     DeliveryState,
     Outcome,
     wait_after,
+    wait_after_interruption,
 )
 from artbot.errors import (
     DeliveryError,
@@ -72,23 +73,25 @@ class Sent:
 
 
 def recover_interrupted(database: Database, now: datetime) -> int:
-    """Deliveries that were on the wire when their process died: due again at once, under their key.
+    """Deliveries whose attempt was never closed, because its process or the disk gave out meanwhile.
 
-    Only the holder of the worker lock may call this, before it sends anything. Returns how many.
+    They are due again, under their key. Only the holder of the worker lock may call this, while it
+    sends nothing itself. Returns how many there were.
     """
+    interrupted = select(Delivery).where(Delivery.state == DeliveryState.SENDING)
+    with database.read() as session:  # nearly always there are none, and looking takes no lock
+        if session.scalar(interrupted.limit(1)) is None:
+            return 0
     with database.write() as session:
-        interrupted = session.scalars(
-            select(Delivery).where(Delivery.state == DeliveryState.SENDING)
-        ).all()
-        for delivery in interrupted:
+        deliveries = session.scalars(interrupted).all()
+        for delivery in deliveries:
             for attempt in delivery.attempts:
                 if attempt.outcome is None:
                     attempt.outcome, attempt.finished_at = Outcome.UNKNOWN, now
                     attempt.detail = "artbot was ended before it could record the answer"
-            _move(delivery, DeliveryState.RETRY_WAIT)
-            delivery.next_at = now
             delivery.last_error = "interrupted while sending"
-        return len(interrupted)
+            _move_on(delivery, wait_after_interruption(delivery.num_attempts), now)
+        return len(deliveries)
 
 
 def has_due(database: Database, channels: Sequence[str], now: datetime) -> bool:
@@ -190,6 +193,8 @@ def _deliver(outbox: Outbox, delivery_id: int) -> Sent | None:
         receipt = outbox.senders[delivery.channel].send(parcel, outbox.clock())
     except DeliveryError as error:
         failure = error
+    except Exception as error:  # a fault of ours in one channel must not hold up all the others
+        failure = OutcomeUnknown(f"unexpected {type(error).__name__}: {error}")
     failpoint("delivery.sent")
     return _record(outbox, delivery, attempt_id, receipt, failure)
 
@@ -259,6 +264,11 @@ def _plan_next(
     wait_s = None
     if not isinstance(failure, Rejected):
         wait_s = wait_after(delivery.num_attempts, random_share, failure.retry_after_s)
+    _move_on(delivery, wait_s, now)
+
+
+def _move_on(delivery: Delivery, wait_s: float | None, now: datetime) -> None:
+    """Wait so long and try again; None gives up."""
     if wait_s is None:
         _move(delivery, DeliveryState.FAILED)
     else:

@@ -25,7 +25,8 @@ from artbot.files import sha256_of_file
 from db.engine import Database
 from db.models import Candidate, Decision, Delivery
 
-_NOTHING_SENT = (DeliveryState.QUEUED, DeliveryState.CANCELLED)
+_NEVER_BEGUN = (DeliveryState.QUEUED, DeliveryState.CANCELLED, DeliveryState.FAILED)
+"""States a delivery without a single attempt can be in."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +251,7 @@ def _raise_nothing_to_undo(session: Session, candidate_id: int | None) -> NoRetu
 
 def _cancel_deliveries(candidate: Candidate) -> None:
     """Cancel what was not begun; refuse as soon as one delivery was."""
-    begun = [d for d in candidate.deliveries if d.state not in _NOTHING_SENT or d.attempts]
+    begun = [d for d in candidate.deliveries if d.state not in _NEVER_BEGUN or d.attempts]
     if begun:
         listed = ", ".join(f"{d.channel} ({d.state})" for d in begun)
         raise NotAllowed(

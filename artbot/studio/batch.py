@@ -64,16 +64,17 @@ class Listener:
     """(candidate name, reason)."""
 
 
-def unfinished_batches(database: Database) -> list[str]:
-    """Keys of the batches that wait to be made or finished, oldest first."""
+def unfinished_batches(database: Database, schedule: str | None = None) -> list[str]:
+    """Keys of the batches (of one schedule) that wait to be made or finished, oldest first."""
+    query = (
+        select(Batch.key)
+        .where(Batch.state.in_([BatchState.PLANNED, BatchState.GENERATING]))
+        .order_by(Batch.due_at, Batch.number)
+    )
+    if schedule is not None:
+        query = query.where(Batch.schedule == schedule)
     with database.read() as session:
-        return list(
-            session.scalars(
-                select(Batch.key)
-                .where(Batch.state.in_([BatchState.PLANNED, BatchState.GENERATING]))
-                .order_by(Batch.due_at, Batch.number)
-            )
-        )
+        return list(session.scalars(query))
 
 
 def make_batch(

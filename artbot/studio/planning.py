@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from artbot.config import ScheduleSettings
@@ -14,6 +14,9 @@ from artbot.domain.calendar import CATCH_UP, DueDay, deadline, due_days
 from artbot.domain.candidate import BatchState
 from db.engine import Database
 from db.models import Batch
+
+CLOCK_TOLERANCE = timedelta(minutes=5)
+"""A row written later than this after the present was written under another clock."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,14 @@ def ensure_due(
     """
     # Looking costs no lock, and most of the time there is nothing to add.
     with database.read() as session:
-        last_dates = {name: _last_date(session, name) for name in schedules}
-    if not any(due_days(s.to_schedule(n), last_dates[n], now) for n, s in schedules.items()):
-        return []
+        is_missing = any(_missing_days(session, n, s, now) for n, s in schedules.items())
+        if not is_missing and session.scalar(select(Batch.id).where(*_written_ahead(now))) is None:
+            return []
     added = []
     with database.write() as session:
+        _forget_the_future(session, now)
         for name, settings in schedules.items():
-            for day in due_days(settings.to_schedule(name), _last_date(session, name), now):
+            for day in _missing_days(session, name, settings, now):
                 batch = _new_batch(name, settings, day, now)
                 session.add(batch)
                 added.append(Planned(batch.key, BatchState(batch.state), batch.reason))
@@ -48,17 +52,22 @@ def ensure_due(
 
 
 def ensure_today(database: Database, name: str, settings: ScheduleSettings, now: datetime) -> str:
-    """Today's batch of a schedule, planned ahead of its time if need be; returns its key."""
+    """Today's batch of a schedule, planned ahead of its time if need be; returns its key.
+
+    Days missed since the schedule's last batch get their rows as well. `now` is aware UTC.
+    """
     schedule = settings.to_schedule(name)
     today = now.astimezone(schedule.zone).date()
+    key = batch_key(name, today)
     with database.write() as session:
-        existing = select(Batch.id).where(
-            Batch.schedule == name, Batch.local_date == today, Batch.number == 0
-        )
-        if session.scalar(existing) is None:
-            day = DueDay(today, deadline(schedule, today), is_missed=False)
-            session.add(_new_batch(name, settings, day, now))
-    return batch_key(name, today)
+        _forget_the_future(session, now)
+        if _last_date(session, name, today) is not None:
+            for day in _missing_days(session, name, settings, now):
+                session.add(_new_batch(name, settings, day, now))
+        if session.scalar(select(Batch.id).where(Batch.key == key)) is None:
+            ahead = DueDay(today, deadline(schedule, today), is_missed=False)
+            session.add(_new_batch(name, settings, ahead, now))
+    return key
 
 
 def plan_extra(database: Database, name: str, settings: ScheduleSettings, now: datetime) -> str:
@@ -92,11 +101,39 @@ def batch_key(schedule: str, day: date, number: int = 0) -> str:
     return f"{schedule}-{day.isoformat()}" + (f"-extra-{number}" if number else "")
 
 
-def _last_date(session: Session, schedule: str) -> date | None:
+def _missing_days(
+    session: Session, name: str, settings: ScheduleSettings, now: datetime
+) -> list[DueDay]:
+    """The elapsed days of a schedule that have no row yet."""
+    schedule = settings.to_schedule(name)
+    today = now.astimezone(schedule.zone).date()
+    return due_days(schedule, _last_date(session, name, today), now)
+
+
+def _last_date(session: Session, schedule: str, today: date) -> date | None:
+    """The last day up to today that has its row. Later ones were written under a wrong clock, and
+    must not keep the schedule silent until the calendar reaches them."""
     last: date | None = session.scalar(
-        select(func.max(Batch.local_date)).where(Batch.schedule == schedule, Batch.number == 0)
+        select(func.max(Batch.local_date)).where(
+            Batch.schedule == schedule, Batch.number == 0, Batch.local_date <= today
+        )
     )
     return last
+
+
+def _forget_the_future(session: Session, now: datetime) -> None:
+    """Remove days that a clock running ahead planned or skipped, and that nothing came of."""
+    session.execute(delete(Batch).where(*_written_ahead(now)))
+
+
+def _written_ahead(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Rows of a later time than the present, without those whose candidates exist: a batch that was
+    made is never made again."""
+    return (
+        Batch.state.in_([BatchState.PLANNED, BatchState.SKIPPED]),
+        Batch.number == 0,
+        Batch.planned_at > now + CLOCK_TOLERANCE,
+    )
 
 
 def _new_batch(

@@ -1,0 +1,236 @@
+"""What a receiver of webhooks may rely on: the signature, the schema, the same bytes every time."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from artbot.errors import ConfigError, Rejected
+from artbot.publishing.channels import Parcel
+from artbot.publishing.channels.webhook import WebhookSender, new_secret, parse_secret, sign
+from artbot.publishing.event import Event, artwork_published, event_bytes, event_schema
+from artbot.review.decisions import Words, approve
+from db.engine import Database, open_database
+from db.models import Candidate
+from tests.unit.service.kit import (
+    ANNA,
+    KEY,
+    NOON,
+    SECRET,
+    Desk,
+    SetClock,
+    add_works,
+    answers,
+    http_answer,
+    picture_of,
+    serve,
+)
+
+NO_WORDS = Words()
+SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "webhook.schema.json"
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(open_database(tmp_path / "artbot.sqlite3"), tmp_path / "works", SetClock())
+
+
+def an_event(desk: Desk, words: Words = NO_WORDS) -> Event:
+    (work,) = add_works(desk.database, desk.works)
+    approve(desk.review, work, ANNA, words)
+    return event_of(desk.database, desk.works, work)
+
+
+def event_of(database: Database, works: Path, work: int) -> Event:
+    with database.read() as session:
+        return artwork_published(session.get_one(Candidate, work), works)
+
+
+# The signature
+
+
+@pytest.mark.parametrize("body", ["{}", '{"title":"Größe, 花, 🌷"}', '{"a":"\\u0000 . , ;"}'])
+def test_an_independent_library_accepts_our_signature(body: str) -> None:
+    """Standard Webhooks verifies against the real time, so this test signs with it."""
+    now = int(time.time())
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(now),
+        "webhook-signature": sign(KEY, "msg_1", now, body.encode()),
+    }
+    assert Webhook(SECRET).verify(body, headers) == json.loads(body)
+
+
+@pytest.mark.parametrize("change", ["webhook-id", "body", "key"])
+def test_an_independent_library_refuses_what_was_changed_on_the_way(change: str) -> None:
+    now = int(time.time())
+    key = bytes(32) if change == "key" else KEY
+    headers = {
+        "webhook-id": "msg_2" if change == "webhook-id" else "msg_1",
+        "webhook-timestamp": str(now),
+        "webhook-signature": sign(key, "msg_1", now, b'{"a":1}'),
+    }
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRET).verify('{"a":2}' if change == "body" else '{"a":1}', headers)
+
+
+def test_the_request_carries_id_time_and_signature_of_its_very_body(desk: Desk) -> None:
+    event = an_event(desk, Words(title="Größe 花"))
+    parcel = Parcel("msg_abc", event, event_bytes(event))
+    with serve(answers(http_answer(204))) as server:
+        WebhookSender(server.url, KEY).send(parcel, NOON)
+    (request,) = server.requests
+    assert request.body == parcel.body
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["webhook-id"] == "msg_abc"
+    assert request.headers["webhook-timestamp"] == str(int(NOON.timestamp()))
+    assert request.headers["webhook-signature"] == sign(
+        KEY, "msg_abc", int(NOON.timestamp()), request.body
+    )
+
+
+# Secrets
+
+
+@pytest.mark.parametrize("length", [24, 32, 64])
+def test_a_secret_of_a_length_that_the_standard_allows_is_taken(length: int) -> None:
+    key = bytes(range(length))
+    assert parse_secret(new_secret(key)) == key
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        base64.b64encode(KEY).decode(),
+        "whsec_" + base64.b64encode(bytes(range(23))).decode(),
+        "whsec_" + base64.b64encode(bytes(65)).decode(),
+        "whsec_Y29ycmVjdCBob3JzZSBiYXR0ZXJ5!staple",
+        SECRET + "\n" + SECRET,
+        "whsec_" + base64.urlsafe_b64encode(b"\xff\xfe" * 16).decode(),
+        "whsec_",
+        "whsec_passwörd-passwörd-passwörd",
+        SECRET.rstrip("="),
+    ],
+)
+def test_a_malformed_secret_is_refused_and_never_quoted(secret: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_secret(secret)
+    told = str(refused.value) + repr(refused.value) + str(refused.value.__context__)
+    body = secret.removeprefix("whsec_")
+    assert len(body) < 8 or not any(body[i : i + 8] in told for i in range(len(body) - 7))
+
+
+def test_a_sender_does_not_show_its_key() -> None:
+    shown = repr(WebhookSender("https://example.org/", KEY))
+    assert repr(KEY) not in shown
+    assert SECRET not in shown
+
+
+# The event
+
+
+def test_an_event_is_what_the_schema_says(desk: Desk) -> None:
+    body = json.loads(event_bytes(an_event(desk)))
+    validator(body)
+
+
+def validator(body: Any) -> None:
+    schema = json.loads(event_schema())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(body)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [(), ("data",), ("data", "artwork"), ("data", "artwork", "generator"), ("data", "image")],
+)
+def test_the_schema_refuses_fields_it_does_not_know(desk: Desk, table: tuple[str, ...]) -> None:
+    body = part = json.loads(event_bytes(an_event(desk)))
+    for name in table:
+        part = part[name]
+    part["surprise"] = 1
+    with pytest.raises(jsonschema.ValidationError, match="surprise"):
+        validator(body)
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "value"),
+    [
+        ("artwork", "seed", 2**53),
+        ("artwork", "seed", -1),
+        ("artwork", "seed", "12"),
+        ("artwork", "approved_at", "yesterday"),
+        ("image", "sha256", "ABC"),
+        ("image", "media_type", "image/jpeg"),
+        ("image", "width", 0),
+    ],
+)
+def test_the_schema_refuses_wrong_values(desk: Desk, table: str, name: str, value: object) -> None:
+    body = json.loads(event_bytes(an_event(desk)))
+    body["data"][table][name] = value
+    with pytest.raises(jsonschema.ValidationError):
+        validator(body)
+
+
+def test_the_documented_schema_is_the_one_that_events_follow() -> None:
+    assert SCHEMA_FILE.read_text("utf-8") == event_schema()
+
+
+def test_an_event_tells_the_work_and_carries_the_approved_picture(desk: Desk) -> None:
+    event = an_event(desk, Words(title="Dusk", alt="A vase", caption="Grüße"))
+    path = picture_of(desk.database, desk.works, 1)
+    artwork, image = event.data.artwork, event.data.image
+    assert (artwork.id, artwork.batch) == ("daily-2026-11-21-01", "daily-2026-11-21")
+    assert (artwork.title, image.alt, artwork.caption) == ("Dusk", "A vase", "Grüße")
+    assert (artwork.generator.name, artwork.generator.dataset) == ("flowers-000120", "flowers")
+    assert artwork.generator.sha256 == "a" * 64
+    assert artwork.recipe == {"version": 1, "truncation_psi": 1.0}
+    assert event.timestamp == artwork.approved_at == "2026-11-21T12:00:00.000000Z"
+    assert base64.b64decode(image.base64, validate=True) == path.read_bytes()
+    assert (image.width, image.height, image.bytes) == (8, 8, path.stat().st_size)
+
+
+def test_the_bytes_are_the_same_for_every_attempt_however_late(desk: Desk) -> None:
+    first = event_bytes(an_event(desk))
+    desk.clock.now += timedelta(days=3)
+    again = open_database(desk.works.parent / "artbot.sqlite3")
+    assert event_bytes(event_of(again, desk.works, 1)) == first
+
+
+def test_the_bytes_do_not_depend_on_the_order_in_which_fields_are_declared(desk: Desk) -> None:
+    """A delivery may begin under one artbot and end under the next."""
+    body = event_bytes(an_event(desk))
+    canonical = json.dumps(
+        json.loads(body), ensure_ascii=False, sort_keys=True, separators=(",", ":")
+    )
+    assert body == canonical.encode()
+
+
+def test_words_are_sent_as_they_are_in_utf8(desk: Desk) -> None:
+    body = event_bytes(an_event(desk, Words(title='Größe "花" <b>\n\u2028', caption="")))
+    assert "Größe".encode() in body
+    assert json.loads(body)["data"]["artwork"]["title"] == 'Größe "花" <b>\n\u2028'
+    assert b"\n" not in body
+
+
+def test_there_is_no_event_of_a_picture_that_was_swapped_after_its_approval(desk: Desk) -> None:
+    an_event(desk)
+    path = picture_of(desk.database, desk.works, 1)
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(Rejected, match="no longer the picture that was approved"):
+        event_of(desk.database, desk.works, 1)
+
+
+def test_there_is_no_event_of_a_picture_that_is_gone(desk: Desk) -> None:
+    an_event(desk)
+    picture_of(desk.database, desk.works, 1).unlink()
+    with pytest.raises(Rejected, match="cannot be read: No such file"):
+        event_of(desk.database, desk.works, 1)

@@ -1,0 +1,336 @@
+"""What the service's tests build with: a clock to set, works to decide on, a server to be unkind.
+
+The works are real rows and real PNG files, the server is a real socket.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import io
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from PIL import Image
+
+from artbot.config import TextSettings
+from artbot.domain.candidate import BatchState, CandidateState
+from artbot.domain.seeds import seed_for
+from artbot.publishing.channels import Sender
+from artbot.publishing.channels.webhook import WebhookSender
+from artbot.publishing.outbox import Outbox, Sent, deliver_due
+from artbot.review.decisions import Author, Review, approve
+from db.engine import Database
+from db.models import Attempt, Batch, Candidate, Checkpoint, Decision, Delivery
+from trainers.manifest import MANIFEST_FILE, WEIGHTS_FILE, DatasetFacts, Manifest
+
+NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+SATURDAY = date(2026, 11, 21)
+ANNA = Author(by="anna", via="test")
+KEY = bytes(range(32))
+"""Signs the webhooks of these tests."""
+SECRET = "whsec_" + base64.b64encode(KEY).decode()
+CHECKPOINT = "a" * 64
+
+
+@dataclass
+class SetClock:
+    """Shows the time it is set to."""
+
+    now: datetime = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **elapsed: float) -> None:
+        self.now += timedelta(**elapsed)
+
+
+def png(colour: tuple[int, int, int] = (200, 30, 90), size_px: int = 8) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (size_px, size_px), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def a_batch(schedule: str = "daily", day: date = SATURDAY, state: str = BatchState.READY) -> Batch:
+    is_made = state not in (BatchState.PLANNED, BatchState.SKIPPED)
+    return Batch(
+        key=f"{schedule}-{day}",
+        schedule=schedule,
+        local_date=day,
+        number=0,
+        state=state,
+        reason="it rained" if state == BatchState.SKIPPED else None,
+        num_candidates=24,
+        due_at=NOON,
+        planned_at=NOON,
+        checkpoint_sha256=CHECKPOINT if is_made else None,
+    )
+
+
+def a_checkpoint() -> Checkpoint:
+    return Checkpoint(
+        sha256=CHECKPOINT,
+        name="flowers-000120",
+        manifest={"dataset": {"name": "flowers"}},
+        first_used_at=NOON,
+    )
+
+
+def add_works(
+    database: Database, works: Path, count: int = 1, state: str = CandidateState.PENDING
+) -> list[int]:
+    """A batch of painted candidates, as the studio leaves them; returns their ids."""
+    added = []
+    with database.write() as session:
+        session.add(a_checkpoint())
+        session.flush()
+        batch = a_batch()
+        session.add(batch)
+        session.flush()
+        (works / batch.key).mkdir(parents=True)
+        for index in range(1, count + 1):
+            name = f"{batch.key}-{index:02d}"
+            content = png((index % 256, 80, 120))
+            (works / batch.key / f"{name}.png").write_bytes(content)
+            candidate = Candidate(
+                batch_id=batch.id,
+                index=index,
+                name=name,
+                seed=seed_for(batch.key, index),
+                checkpoint_sha256=CHECKPOINT,
+                recipe={"version": 1, "truncation_psi": 1.0},
+                state=state,
+                planned_at=NOON,
+                rendered_at=NOON,
+                path=f"{batch.key}/{name}.png",
+                width=8,
+                height=8,
+                num_bytes=len(content),
+                image_sha256=hashlib.sha256(content).hexdigest(),
+                pixel_sha256="b" * 64,
+                environment={"torch": "2.13"},
+            )
+            session.add(candidate)
+            session.flush()
+            added.append(candidate.id)
+    return added
+
+
+def picture_of(database: Database, works: Path, candidate_id: int) -> Path:
+    path = candidate(database, candidate_id).path
+    assert path is not None
+    return works / path
+
+
+def candidate(database: Database, candidate_id: int) -> Candidate:
+    with database.read() as session:
+        return session.get_one(Candidate, candidate_id)
+
+
+def decisions(database: Database) -> list[Decision]:
+    with database.read() as session:
+        return list(session.query(Decision).order_by(Decision.id))
+
+
+def deliveries(database: Database) -> list[Delivery]:
+    with database.read() as session:
+        return list(session.query(Delivery).order_by(Delivery.id))
+
+
+def attempts(database: Database) -> list[Attempt]:
+    with database.read() as session:
+        return list(session.query(Attempt).order_by(Attempt.id))
+
+
+def write_checkpoint(
+    checkpoints: Path,
+    name: str = "flowers-000120",
+    created_at: datetime = NOON,
+    weights: bytes = b"weights of a small generator" * 40,
+    kimg: float = 120.0,
+) -> Manifest:
+    """A checkpoint folder as the trainer exports it. The weights are bytes; no network is loaded."""
+    manifest = Manifest(
+        format_version=1,
+        name=name,
+        run="flowers",
+        kimg=kimg,
+        created_at=created_at,
+        arch="dcgan",
+        size=64,
+        z_dim=64,
+        width=32,
+        sha256=hashlib.sha256(weights).hexdigest(),
+        num_bytes=len(weights),
+        seed=7,
+        dataset=DatasetFacts(name="flowers", fingerprint="c" * 64, num_pictures=500),
+        torch_version="2.13",
+    )
+    folder = checkpoints / name
+    folder.mkdir(parents=True)
+    (folder / WEIGHTS_FILE).write_bytes(weights)
+    (folder / MANIFEST_FILE).write_bytes(manifest.to_json())
+    return manifest
+
+
+def run_at_once(*works: Callable[[], object]) -> list[object]:
+    """Run all from one starting line, each in its thread; returns results or exceptions, in order."""
+    barrier = threading.Barrier(len(works))
+    results: list[object] = [None] * len(works)
+
+    def run(index: int, work: Callable[[], object]) -> None:
+        barrier.wait()
+        try:
+            results[index] = work()
+        except Exception as error:
+            results[index] = error
+
+    threads = [threading.Thread(target=run, args=item) for item in enumerate(works)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not any(thread.is_alive() for thread in threads)
+    return results
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it arrived."""
+
+    head: str
+    headers: dict[str, str]
+    """Names in lower case."""
+    body: bytes
+
+
+Answer = Callable[[socket.socket, Request], None]
+"""Writes whatever it likes to the connection, which is closed afterwards."""
+
+
+@dataclass
+class Server:
+    """Listens on 127.0.0.1, writes down every request, answers as told."""
+
+    answer: Answer
+    listener: socket.socket
+    requests: list[Request] = field(default_factory=list)
+    num_connections: int = 0
+    closing: threading.Event = field(default_factory=threading.Event)
+    """Set at the end of the test."""
+    wrap: Callable[[socket.socket], socket.socket] = lambda raw: raw
+    """Puts TLS around a connection."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.listener.getsockname()[1]}/hook"
+
+    def serve(self) -> None:
+        while not self.closing.is_set():
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.num_connections += 1
+            threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
+
+    def _converse(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError), self.wrap(connection) as wrapped:
+            # An OSError: the other side had enough.
+            request = _read_request(wrapped)
+            if request is not None:
+                self.requests.append(request)
+                self.answer(wrapped, request)
+
+
+@contextmanager
+def serve(answer: Answer) -> Iterator[Server]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = Server(answer, listener)
+        thread = threading.Thread(target=server.serve, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.closing.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(timeout=5)
+
+
+def _read_request(connection: socket.socket) -> Request | None:
+    received = b""
+    while b"\r\n\r\n" not in received:
+        chunk = connection.recv(65536)
+        if not chunk:
+            return None
+        received += chunk
+    head, _, body = received.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+    while len(body) < int(headers.get("content-length", 0)):
+        body += connection.recv(65536)
+    return Request(first, headers, body)
+
+
+def http_answer(status: int, body: bytes = b"", **headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status} Some Reason", f"Content-Length: {len(body)}", "Connection: close"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+
+
+def answers(*each: bytes) -> Answer:
+    """The first request gets the first answer, and so on; the last answer goes on for ever."""
+    waiting = list(each)
+    lock = threading.Lock()
+
+    def answer(connection: socket.socket, _: Request) -> None:
+        with lock:
+            content = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        connection.sendall(content)
+
+    return answer
+
+
+@dataclass
+class Desk:
+    """A person's and a daemon's place of work: decide here, send from here."""
+
+    database: Database
+    works: Path
+    clock: SetClock
+    channels: tuple[str, ...] = ("studio",)
+    undo_time: timedelta = timedelta()
+    random_share: float = 0.0
+
+    @property
+    def review(self) -> Review:
+        return Review(
+            database=self.database,
+            works=self.works,
+            texts=TextSettings(),
+            channels=self.channels,
+            undo_time=self.undo_time,
+            clock=self.clock,
+        )
+
+    def approve_one(self) -> int:
+        (work,) = add_works(self.database, self.works)
+        approve(self.review, work, ANNA)
+        return work
+
+    def outbox(self, url: str) -> Outbox:
+        senders: dict[str, Sender] = {name: WebhookSender(url, KEY) for name in self.channels}
+        return Outbox(self.database, self.works, senders, self.clock, lambda: self.random_share)
+
+    def send(self, url: str) -> list[Sent]:
+        """Send what is due now."""
+        sent: list[Sent] = []
+        deliver_due(self.outbox(url), sent.append, lambda: False)
+        return sent

@@ -1,0 +1,474 @@
+"""artbot.toml: what is understood, what is refused, and with which words."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from datetime import time
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+import artbot
+from artbot.config import Settings, find_workplace, load_settings
+from artbot.errors import ConfigError, NoWorkplace
+from artbot.publishing.channels import open_channels, settings_models
+from artbot.redaction import REDACTED, RedactingFormatter, redact, register_secret
+from tests.unit.service.kit import SECRET
+
+EXAMPLE = Path(artbot.__file__).with_name("artbot.example.toml").read_text("utf-8")
+WEBHOOK = '[channels.studio]\ntype = "webhook"\nurl = "https://example.org/"\n'
+
+
+@pytest.fixture(autouse=True)
+def no_workplace_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ARTBOT_WORKPLACE", raising=False)
+
+
+def load(folder: Path, toml: str) -> Settings:
+    (folder / "artbot.toml").write_text(toml, "utf-8")
+    return load_settings(folder, settings_models())
+
+
+def problems(folder: Path, toml: str) -> list[str]:
+    """What is wrong with it, one line each, without the file's path."""
+    with pytest.raises(ConfigError) as refused:
+        load(folder, toml)
+    prefix = f"{folder / 'artbot.toml'}: "
+    lines = str(refused.value).splitlines()
+    assert all(line.startswith(prefix) for line in lines)
+    return [line.removeprefix(prefix) for line in lines]
+
+
+def problem(folder: Path, toml: str) -> str:
+    (line,) = problems(folder, toml)
+    return line
+
+
+# What is understood
+
+
+def test_an_empty_file_is_a_workplace_with_every_default(tmp_path: Path) -> None:
+    settings = load(tmp_path, "")
+    assert settings.schedules == {}
+    assert settings.channels == {}
+    assert settings.database == tmp_path / "db" / "artbot.sqlite3"
+    assert settings.works == tmp_path / "works"
+    assert settings.publishing.undo_minutes == 10
+
+
+def test_paths_are_relative_to_the_file_or_absolute_or_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/anna")
+    toml = '[paths]\nworks = "../w"\ncheckpoints = "/srv/c"\ndatasets = "~/pictures"'
+    settings = load(tmp_path, toml)
+    assert settings.works == tmp_path / ".." / "w"
+    assert settings.checkpoints == Path("/srv/c")
+    assert settings.datasets == Path("/home/anna/pictures")
+
+
+@pytest.mark.parametrize("at", ['"07:30"', "07:30:00", '"07:30:00"', '"0730"'])
+def test_a_time_is_written_as_text_or_as_tomls_own(tmp_path: Path, at: str) -> None:
+    settings = load(tmp_path, f'[schedules.a]\nat = {at}\ntimezone = "Europe/Berlin"')
+    (schedule,) = settings.schedule_list()
+    assert (schedule.name, schedule.at, schedule.zone) == (
+        "a",
+        time(7, 30),
+        ZoneInfo("Europe/Berlin"),
+    )
+    assert schedule.weekdays == frozenset(range(7))
+
+
+def test_weekdays_are_named_and_monday_is_the_first(tmp_path: Path) -> None:
+    (schedule,) = load(
+        tmp_path, '[schedules.a]\nat = "07:00"\nweekdays = ["sun", "mon"]'
+    ).schedule_list()
+    assert schedule.weekdays == {0, 6}
+
+
+# The example
+
+
+def uncommented(example: str) -> str:
+    """The example with every commented-out table and key switched on."""
+    switch = re.compile(r"^(?:# )+(\[[a-z.]+\]|[a-z_]+ = .*)$")
+    return "\n".join(switch.sub(r"\1", line) for line in example.splitlines())
+
+
+def example(zone: str = "Europe/Berlin") -> str:
+    return EXAMPLE.replace("@TIMEZONE@", zone)
+
+
+def test_the_example_loads_and_says_what_the_defaults_are(tmp_path: Path) -> None:
+    settings = load(tmp_path, example())
+    assert list(settings.schedules) == ["daily"]
+    daily = settings.schedules["daily"]
+    assert (daily.at, daily.timezone, daily.candidates) == (time(7), "Europe/Berlin", 24)
+    plain = load(tmp_path, "")
+    assert settings.model_copy(update={"schedules": {}}) == plain
+
+
+def test_with_everything_switched_on_the_example_still_equals_the_defaults(
+    tmp_path: Path,
+) -> None:
+    text = uncommented(example())
+    # Two keys of the example exclude each other: a channel has one secret.
+    everything = "\n".join(x for x in text.splitlines() if not x.startswith("secret_env"))
+    assert everything != text
+    settings = load(tmp_path, everything)
+    assert list(settings.channels) == ["studio"]
+    assert settings.model_copy(update={"channels": {}}) == load(tmp_path, example())
+
+
+def test_the_example_shows_every_key_that_most_people_may_want(tmp_path: Path) -> None:
+    """Switched on, the example names all keys but those only for emergencies."""
+    import tomllib
+
+    shown = tomllib.loads(
+        "\n".join(x for x in uncommented(example()).splitlines() if "secret_env" not in x)
+    )
+    hidden = {"start_timeout_s", "picture_timeout_s", "allow_http", "root"}
+    assert set(shown) == set(Settings.model_fields) - hidden
+    for name in ("paths", "studio", "texts", "publishing"):
+        known = set(type(getattr(Settings(), name)).model_fields)
+        assert set(shown[name]) == known - hidden
+
+
+# Unknown keys
+
+
+@pytest.mark.parametrize(
+    ("toml", "expected"),
+    [
+        ("[schedule]", "schedule: unknown key; did you mean schedules?"),
+        ("[path]\n", "path: unknown key; did you mean paths?"),
+        ('[paths]\nwork = "w"', "paths.work: unknown key; did you mean works?"),
+        ("[publishing]\nundo_minute = 1", "did you mean undo_minutes?"),
+        ('[texts]\ncaptions = ""', "texts.captions: unknown key; did you mean caption?"),
+        (
+            '[schedules.daily]\nat = "07:00"\ntimzone = "UTC"',
+            "schedules.daily.timzone: unknown key; did you mean timezone?",
+        ),
+        (
+            WEBHOOK + 'secret_fil = "x"\nsecret_env = "X"',
+            "channels.studio.secret_fil: unknown key; did you mean secret_file?",
+        ),
+        (
+            '[studio]\nxyzzy = 1',
+            "studio.xyzzy: unknown key; known are device, picture_timeout_s, start_timeout_s, "
+            "truncation_psi",
+        ),
+        ('root = "/tmp"', "root: unknown key; paths are relative to this file's folder"),
+        (
+            '[channels.studio]\ntype = "webhok"',
+            "channels.studio.type: 'webhok' is unknown; did you mean webhook?",
+        ),
+    ],
+)  # fmt: skip
+def test_an_unknown_key_is_refused_with_a_near_miss(
+    tmp_path: Path, toml: str, expected: str
+) -> None:
+    assert expected in problem(tmp_path, toml)
+
+
+# Wrong values
+
+
+@pytest.mark.parametrize(
+    ("toml", "where", "what"),
+    [
+        ('[schedules.a]\nat = "7 Uhr"', "schedules.a.at", "no time of day; write \"07:00\""),
+        ('[schedules.a]\nat = "25:00"', "schedules.a.at", "no time of day"),
+        ("[schedules.a]\nat = 7", "schedules.a.at", "no time of day"),
+        ("[schedules.a]\nat = 7.30", "schedules.a.at", "no time of day"),
+        ("[schedules.a]\nat = 2026-11-21T07:00:00", "schedules.a.at", "no time of day"),
+        ('[schedules.a]\nat = "07:00+01:00"', "schedules.a.at", "the zone in `timezone`"),
+        ("[schedules.a]", "schedules.a.at", "field required"),
+        ('[schedules.a]\nat = "07:00"\ntimezone = "Berlin"', "timezone", "'Berlin' is no time zone"),
+        ('[schedules.a]\nat = "07:00"\ntimezone = "Europe"', "timezone", "is no time zone"),
+        ('[schedules.a]\nat = "07:00"\ntimezone = ""', "timezone", "is no time zone"),
+        ('[schedules.a]\nat = "07:00"\ntimezone = "../../etc/passwd"', "timezone", "no time zone"),
+        ('[schedules.a]\nat = "07:00"\nweekdays = ["Montag"]', "weekdays.0", "'mon', 'tue'"),
+        ('[schedules.a]\nat = "07:00"\nweekdays = [0]', "weekdays.0", "'mon', 'tue'"),
+        ('[schedules.a]\nat = "07:00"\nweekdays = []', "weekdays", "at least 1"),
+        ('[schedules.a]\nat = "07:00"\ncandidates = 0', "candidates", "greater than or equal to 1"),
+        ('[schedules.a]\nat = "07:00"\ncandidates = 1001', "candidates", "less than or equal"),
+        ('[schedules.a]\nat = "07:00"\ncandidates = 2.5', "candidates", "integer"),
+        ('[schedules."A B"]\nat = "07:00"', "schedules.A B", "pattern"),
+        ("[studio]\ntruncation_psi = 0", "studio.truncation_psi", "greater than 0"),
+        ("[studio]\ntruncation_psi = nan", "studio.truncation_psi", ""),
+        ("[publishing]\nundo_minutes = -1", "publishing.undo_minutes", "greater than or equal"),
+        ("[publishing]\nundo_minutes = inf", "publishing.undo_minutes", "less than or equal"),
+        ("[texts]\ntitle = \"{nummer}\"", "texts.title", "unknown field {nummer}; known are number"),
+        ('[texts]\nalt = "{number"', "texts.alt", "write {{ and }} for plain braces"),
+        ('[texts]\ntitle = "{}"', "texts.title", "unknown field {}"),
+        ('[texts]\ntitle = "{number.real}"', "texts.title", "unknown field {number.real}"),
+        ('[texts]\ntitle = "{date:%d.%m.%Y}"', "texts.title", "cannot be filled in"),
+        ('[texts]\ntitle = "{number:{width}}"', "texts.title", "cannot be filled in"),
+        ('[channels.studio]\nurl = "x"', "channels.studio.type", "known types: webhook"),
+        ("channels = 3", "channels", "write [channels.NAME] tables"),
+        ('[channels."Über"]\ntype = "webhook"', "channels.Über", "lower-case letters"),
+        (WEBHOOK, "channels.studio", "exactly one of secret_file and secret_env"),
+        (WEBHOOK + 'secret_file = "a"\nsecret_env = "B"', "channels.studio", "exactly one of"),
+        ("studio = 3", "studio", ""),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_refused_by_key_with_what_to_write(
+    tmp_path: Path, toml: str, where: str, what: str
+) -> None:
+    line = problems(tmp_path, toml)[0]
+    assert where in line.split(": ")[0]
+    assert what in line
+
+
+def test_formats_that_fit_may_stand_in_a_text(tmp_path: Path) -> None:
+    load(tmp_path, '[texts]\ntitle = "{number:04d} {date!s:>12} {{x}} {seed:,}"')
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://example.org/", "example.org", "https://", "https://anna:pw@example.org/", "", "//x/"],
+)
+def test_an_address_that_is_no_plain_web_address_is_refused(tmp_path: Path, url: str) -> None:
+    toml = f'[channels.a]\ntype = "webhook"\nsecret_env = "X"\nurl = "{url}"'
+    assert problem(tmp_path, toml).startswith("channels.a: url ")
+    assert "anna:pw" not in problem(tmp_path, toml)
+
+
+@pytest.mark.parametrize("host", ["example.org", "192.168.1.7", "localhost.example.org", "0.0.0.0"])
+def test_an_unencrypted_way_to_another_machine_has_to_be_allowed(tmp_path: Path, host: str) -> None:
+    toml = f'[channels.a]\ntype = "webhook"\nsecret_env = "X"\nurl = "http://{host}/"\n'
+    assert "allow_http = true" in problem(tmp_path, toml)
+    assert load(tmp_path, toml + "allow_http = true").channels["a"].url == f"http://{host}/"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "[::1]"])
+def test_to_this_machine_no_encryption_is_needed(tmp_path: Path, host: str) -> None:
+    toml = f'[channels.a]\ntype = "webhook"\nsecret_env = "X"\nurl = "http://{host}:8080/"\n'
+    load(tmp_path, toml)
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    toml = """
+        root = "x"
+        [schedules.a]
+        at = "late"
+        timezone = "Moon"
+        [studio]
+        devise = "cpu"
+        [channels.b]
+        type = "pigeon"
+        [channels.c]
+        type = "webhook"
+        url = "http://example.org"
+        secret_env = "X"
+    """
+    keys = [line.split(":")[0] for line in problems(tmp_path, toml)]
+    assert sorted(keys) == [
+        "channels.b.type",
+        "channels.c",
+        "root",
+        "schedules.a.at",
+        "schedules.a.timezone",
+        "studio.devise",
+    ]
+
+
+@pytest.mark.parametrize("content", [b"[schedules", b"a = 1\na = 2", b"\xff\xfe"])
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "artbot.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_settings(tmp_path, settings_models())
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*No such file"):
+        load_settings(tmp_path, settings_models())
+
+
+# Secrets
+
+
+def with_secret_file(folder: Path, content: str = SECRET, mode: int = 0o600) -> Settings:
+    secret = folder / "webhook"
+    secret.write_text(content)
+    secret.chmod(mode)
+    return load(folder, WEBHOOK + 'secret_file = "webhook"')
+
+
+@pytest.mark.parametrize("content", [SECRET, SECRET + "\n", f"  {SECRET}\r\n"])
+def test_a_secret_is_read_from_a_file_that_only_its_owner_can_read(
+    tmp_path: Path, content: str
+) -> None:
+    settings = with_secret_file(tmp_path, content)
+    assert settings.channels["studio"].read_secret(tmp_path) == SECRET
+    assert list(open_channels(settings)) == ["studio"]
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_a_secret_that_others_can_read_is_refused_with_the_remedy(
+    tmp_path: Path, mode: int
+) -> None:
+    settings = with_secret_file(tmp_path, mode=mode)
+    remedy = rf"^channels\.studio: .*read by others\. Run: chmod 600 {tmp_path}/webhook$"
+    with pytest.raises(ConfigError, match=remedy):
+        open_channels(settings)
+
+
+@pytest.mark.parametrize("content", ["", "\n", "   "])
+def test_an_empty_secret_is_refused(tmp_path: Path, content: str) -> None:
+    settings = with_secret_file(tmp_path, content)
+    with pytest.raises(ConfigError, match="is empty"):
+        open_channels(settings)
+
+
+def test_a_missing_secret_file_is_told(tmp_path: Path) -> None:
+    settings = load(tmp_path, WEBHOOK + 'secret_file = "nowhere"')
+    with pytest.raises(ConfigError, match=r"channels\.studio: .*nowhere cannot be read: No such"):
+        open_channels(settings)
+
+
+def test_a_secret_may_stand_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load(tmp_path, WEBHOOK + 'secret_env = "HOOK_SECRET"')
+    monkeypatch.delenv("HOOK_SECRET", raising=False)
+    with pytest.raises(ConfigError, match=r"channels\.studio: .*HOOK_SECRET is not set"):
+        open_channels(settings)
+    monkeypatch.setenv("HOOK_SECRET", SECRET)
+    assert list(open_channels(settings)) == ["studio"]
+
+
+def test_child_processes_do_not_see_the_environments_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOK_SECRET", SECRET)
+    monkeypatch.setenv("HARMLESS", "yes")
+    environment = load(tmp_path, WEBHOOK + 'secret_env = "HOOK_SECRET"').child_environment()
+    assert "HOOK_SECRET" not in environment
+    assert environment["HARMLESS"] == "yes"
+
+
+@pytest.mark.parametrize("content", ["hunter2-hunter2-hunter2", "whsec_aHVudGVyMg=="])
+def test_a_malformed_secret_is_refused_without_being_quoted(tmp_path: Path, content: str) -> None:
+    settings = with_secret_file(tmp_path, content)
+    with pytest.raises(
+        ConfigError, match=r"channels\.studio: the secret must be whsec_"
+    ) as refused:
+        open_channels(settings)
+    told = f"{refused.value} {refused.value.__cause__!r} {refused.value.__context__!r}"
+    assert "hunter2" not in told
+    assert "aHVudGVyMg" not in told
+
+
+def test_neither_settings_nor_senders_show_a_secret_that_was_read(tmp_path: Path) -> None:
+    settings = with_secret_file(tmp_path)
+    senders = open_channels(settings)
+    shown = f"{settings!r} {settings.model_dump_json()} {dict(senders)!r}"
+    assert SECRET.removeprefix("whsec_") not in shown
+
+
+# Redaction
+
+
+def log_line(message: str, *values: object, raising: Exception | None = None) -> str:
+    record = logging.LogRecord("artbot", logging.ERROR, "f.py", 1, message, values, None)
+    if raising is not None:
+        try:
+            raise raising
+        except type(raising):
+            record.exc_info = sys.exc_info()
+    return RedactingFormatter("%(levelname)s %(message)s").format(record)
+
+
+def test_a_secret_that_was_read_is_replaced_wherever_it_is_logged(tmp_path: Path) -> None:
+    with_secret_file(tmp_path).channels["studio"].read_secret(tmp_path)
+    bare = SECRET.removeprefix("whsec_")
+    for line in (
+        log_line(f"posting with {SECRET}"),
+        log_line("posting with %s", bare),
+        log_line("failed", raising=ValueError(f"bad header {SECRET}\nsecond line")),
+    ):
+        assert bare not in line
+        assert REDACTED in line
+
+
+def test_a_log_entry_is_one_line_whatever_it_holds() -> None:
+    line = log_line("a\nb\r\n%s", "c\nFAKE ENTRY", raising=ValueError("x\ny"))
+    assert line.splitlines() == [line]
+    assert r"a\nb\r\nc\nFAKE ENTRY" in line
+    assert "ValueError" in line
+
+
+def test_short_words_are_not_taken_for_secrets() -> None:
+    register_secret("a")
+    register_secret("")
+    assert redact("a cat") == "a cat"
+
+
+# Where the workplace is
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> dict[str, Path]:
+    """Three workplaces and a folder far below one of them."""
+    found = {}
+    for name in ("given", "env", "here"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "artbot.toml").touch()
+        found[name] = tmp_path / name
+    found["below"] = tmp_path / "here" / "works" / "daily"
+    found["below"].mkdir(parents=True)
+    found["none"] = tmp_path
+    return found
+
+
+def test_the_workplace_named_on_the_command_line_comes_first(
+    places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARTBOT_WORKPLACE", str(places["env"]))
+    assert find_workplace(places["given"], start=places["here"]) == places["given"]
+
+
+def test_then_the_one_in_the_environment(
+    places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARTBOT_WORKPLACE", str(places["env"]))
+    assert find_workplace(None, start=places["here"]) == places["env"]
+
+
+@pytest.mark.parametrize("start", ["here", "below"])
+def test_then_the_one_here_or_the_nearest_above(places: dict[str, Path], start: str) -> None:
+    assert find_workplace(None, start=places[start]) == places["here"]
+
+
+def test_the_folder_one_is_in_is_where_the_search_begins(
+    places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(places["below"])
+    assert find_workplace(None) == places["here"]
+
+
+def test_an_empty_variable_names_nothing(
+    places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARTBOT_WORKPLACE", "")
+    assert find_workplace(None, start=places["here"]) == places["here"]
+
+
+def test_without_a_workplace_the_message_says_how_to_make_or_name_one(
+    places: dict[str, Path],
+) -> None:
+    with pytest.raises(NoWorkplace, match=r"artbot init FOLDER.*--workplace or \$ARTBOT_WORKPLACE"):
+        find_workplace(None, start=places["none"])
+
+
+def test_a_named_folder_that_is_no_workplace_is_not_replaced_by_another(
+    places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARTBOT_WORKPLACE", str(places["env"]))
+    with pytest.raises(NoWorkplace, match=f"artbot init {places['none']}"):
+        find_workplace(places["none"], start=places["here"])

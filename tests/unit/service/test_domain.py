@@ -1,0 +1,259 @@
+"""The pure rules: seeds, calendar, waits, states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from artbot.domain.calendar import CATCH_UP, Schedule, deadline, due_days, next_due
+from artbot.domain.candidate import BATCH_MOVES, CANDIDATE_MOVES, BatchState, CandidateState
+from artbot.domain.delivery import (
+    DELIVERY_MOVES,
+    MAX_ATTEMPTS,
+    MAX_RETRY_AFTER_S,
+    RETRY_AFTER_S,
+    WAITING,
+    DeliveryState,
+    Outcome,
+    wait_after,
+    wait_after_interruption,
+)
+from artbot.domain.seeds import SEED_BITS, seed_for
+from db import models
+
+BERLIN = ZoneInfo("Europe/Berlin")
+SATURDAY = date(2026, 11, 21)
+
+
+def daily(at: time = time(7), zone: ZoneInfo = BERLIN, days: str = "0123456") -> Schedule:
+    return Schedule("daily", at, zone, frozenset(int(day) for day in days))
+
+
+def utc(*parts: int) -> datetime:
+    return datetime(*parts, tzinfo=UTC)  # type: ignore[arg-type, misc]
+
+
+# Seeds
+
+
+def test_a_seed_never_changes_because_every_published_work_is_made_again_from_it() -> None:
+    """Golden values: if this fails, works already out in the world can no longer be reproduced."""
+    assert seed_for("daily-2026-11-21", 1) == 2002529784267600
+    assert seed_for("daily-2026-11-21", 2) == 6798030452539665
+
+
+def test_candidates_and_batches_have_seeds_of_their_own() -> None:
+    seeds = {seed_for(f"daily-2026-11-{day}", n) for day in range(10, 20) for n in range(1, 101)}
+    assert len(seeds) == 1000
+
+
+def test_key_and_index_are_not_glued_together() -> None:
+    assert seed_for("daily-1", 1) != seed_for("daily-", 11)
+    assert seed_for("a|1", 1) != seed_for("a", 11)
+
+
+def test_seeds_fit_into_a_json_number_and_use_its_whole_range() -> None:
+    seeds = [seed_for("daily-2026-11-21", index) for index in range(1, 501)]
+    assert all(0 <= seed < 2**SEED_BITS <= 2**53 for seed in seeds)
+    assert max(seeds) > 2**52
+    assert {seed % 2 for seed in seeds} == {0, 1}
+
+
+# Calendar
+
+
+def test_who_sets_artbot_up_at_noon_sees_todays_batch_at_noon() -> None:
+    (day,) = due_days(daily(), None, utc(2026, 11, 21, 11, 0))
+    assert (day.local_date, day.due_at, day.is_missed) == (
+        SATURDAY,
+        utc(2026, 11, 21, 6),
+        False,
+    )
+
+
+def test_who_sets_artbot_up_before_the_hour_gets_at_most_one_batch() -> None:
+    (day,) = due_days(daily(), None, utc(2026, 11, 21, 5, 59))
+    assert day.local_date == SATURDAY - timedelta(days=1)
+
+
+def test_a_day_is_due_from_its_very_deadline_and_not_a_second_before() -> None:
+    yesterday = SATURDAY - timedelta(days=1)
+    due_at = deadline(daily(), SATURDAY)
+    assert due_days(daily(), yesterday, due_at - timedelta(seconds=1)) == []
+    assert [d.local_date for d in due_days(daily(), yesterday, due_at)] == [SATURDAY]
+
+
+def test_a_day_that_has_its_row_is_not_due_again() -> None:
+    assert due_days(daily(), SATURDAY, utc(2026, 11, 21, 23)) == []
+
+
+def test_a_future_row_is_not_followed_by_more_rows() -> None:
+    assert due_days(daily(), SATURDAY + timedelta(days=30), utc(2026, 11, 21, 23)) == []
+
+
+def test_a_day_missed_by_less_than_36_hours_is_made_and_an_older_one_is_recorded_as_missed() -> (
+    None
+):
+    days = due_days(daily(), date(2026, 11, 16), utc(2026, 11, 21, 12))
+    assert [(d.local_date.day, d.is_missed) for d in days] == [
+        (17, True),
+        (18, True),
+        (19, True),
+        (20, False),  # 30 h ago
+        (21, False),
+    ]
+
+
+def test_the_window_for_catching_up_ends_after_36_hours_exactly() -> None:
+    yesterday = SATURDAY - timedelta(days=1)
+    end = deadline(daily(), SATURDAY) + timedelta(hours=36)
+    assert timedelta(hours=36) == CATCH_UP
+    assert not due_days(daily(), yesterday, end)[0].is_missed
+    assert due_days(daily(), yesterday, end + timedelta(microseconds=1))[0].is_missed
+
+
+def test_only_the_chosen_weekdays_are_due() -> None:
+    weekend = daily(days="56")
+    days = due_days(weekend, date(2026, 11, 8), utc(2026, 11, 23, 12))
+    assert [d.local_date.day for d in days] == [14, 15, 21, 22]
+
+
+def test_a_weekly_schedule_begins_with_its_latest_day_only_if_that_can_be_caught_up() -> None:
+    fridays = daily(days="4")
+    assert [d.local_date.day for d in due_days(fridays, None, utc(2026, 11, 21, 12))] == [20]
+    assert due_days(fridays, None, utc(2026, 11, 23, 12)) == []
+
+
+def test_the_next_deadline_is_after_now_and_on_a_chosen_weekday() -> None:
+    assert next_due(daily(), utc(2026, 11, 21, 5)) == utc(2026, 11, 21, 6)
+    assert next_due(daily(), utc(2026, 11, 21, 6)) == utc(2026, 11, 22, 6)
+    assert next_due(daily(days="0"), utc(2026, 11, 21, 6)) == utc(2026, 11, 23, 6)
+
+
+def test_a_time_that_the_clocks_jump_over_is_due_an_hour_later_on_the_clock() -> None:
+    """29 March 2026 in Berlin: 02:00 becomes 03:00, so 02:30 is 03:30."""
+    due_at = deadline(daily(time(2, 30)), date(2026, 3, 29))
+    assert due_at == utc(2026, 3, 29, 1, 30)
+    assert due_at.astimezone(BERLIN).time() == time(3, 30)
+
+
+def test_a_time_that_the_clocks_repeat_is_due_once_the_first_time() -> None:
+    """25 October 2026 in Berlin: 02:30 comes twice, at 00:30 and 01:30 UTC."""
+    schedule = daily(time(2, 30))
+    assert deadline(schedule, date(2026, 10, 25)) == utc(2026, 10, 25, 0, 30)
+    between, after = utc(2026, 10, 25, 1, 0), utc(2026, 10, 25, 1, 45)
+    (day,) = due_days(schedule, date(2026, 10, 24), between)
+    assert due_days(schedule, day.local_date, after) == []
+
+
+def test_a_day_that_begins_at_one_oclock_has_its_midnight_batch() -> None:
+    """Beirut changes clocks at midnight; cron triggers lose such a day or the next."""
+    schedule = daily(time(0, 0), ZoneInfo("Asia/Beirut"))
+    last = date(2026, 3, 26)
+    found = []
+    for hour in range(4 * 24):
+        for day in due_days(schedule, last, utc(2026, 3, 26, 22, 30) + timedelta(hours=hour)):
+            found.append(day.local_date.day)
+            last = day.local_date
+    assert found == [27, 28, 29, 30, 31]
+    assert deadline(schedule, date(2026, 3, 29)).astimezone(schedule.zone).time() == time(1)
+
+
+# Waits
+
+
+def test_ten_attempts_are_spread_over_75_hours_and_35_minutes() -> None:
+    """Standard Webhooks 1.0: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h."""
+    waits = [wait_after(n, 0.0, None) for n in range(1, 11)]
+    assert waits[-1] is None
+    assert sum(wait for wait in waits if wait) == timedelta(hours=75, minutes=35, seconds=5) / (
+        timedelta(seconds=1)
+    )
+    assert MAX_ATTEMPTS == 10
+
+
+def test_a_wait_is_lengthened_by_at_most_a_fifth_and_never_shortened() -> None:
+    for n, plain in enumerate(RETRY_AFTER_S, start=1):
+        assert wait_after(n, 0.0, None) == plain
+        assert wait_after(n, 0.999999, None) == pytest.approx(1.2 * plain, rel=1e-5)
+
+
+def test_the_receivers_wish_counts_only_if_it_is_longer() -> None:
+    assert wait_after(1, 0.0, 90.0) == 90
+    assert wait_after(2, 0.0, 90.0) == 300
+    assert wait_after(2, 0.0, 0.0) == 300
+
+
+def test_the_receivers_wish_is_obeyed_up_to_a_day() -> None:
+    assert wait_after(1, 0.0, 10.0**9) == MAX_RETRY_AFTER_S == 86_400
+    assert wait_after(1, 0.0, float("inf")) == 86_400
+
+
+def test_a_wish_does_not_bring_back_spent_attempts() -> None:
+    assert wait_after(10, 0.5, 60.0) is None
+    assert wait_after(11, 0.5, 60.0) is None
+
+
+# States
+
+
+Moves = Mapping[StrEnum, frozenset[StrEnum]]
+MACHINES: list[tuple[type[StrEnum], Moves, StrEnum]] = [
+    (BatchState, BATCH_MOVES, BatchState.PLANNED),  # type: ignore[list-item]
+    (CandidateState, CANDIDATE_MOVES, CandidateState.PLANNED),  # type: ignore[list-item]
+    (DeliveryState, DELIVERY_MOVES, DeliveryState.QUEUED),  # type: ignore[list-item]
+]
+
+
+@pytest.mark.parametrize(("states", "moves", "start"), MACHINES)
+def test_every_state_has_its_moves_and_is_reached(
+    states: type[StrEnum], moves: Moves, start: StrEnum
+) -> None:
+    assert set(moves) == set(states)
+    reached, new = {start}, {start}
+    while new:
+        new = {to for state in new for to in moves[state]} - reached
+        reached |= new
+    assert reached == set(states)
+
+
+@pytest.mark.parametrize(
+    ("states", "allowed"),
+    [
+        (BatchState, models.BATCH_STATES),
+        (CandidateState, models.CANDIDATE_STATES),
+        (DeliveryState, models.DELIVERY_STATES),
+        (Outcome, models.OUTCOMES),
+    ],
+)
+def test_the_database_allows_exactly_the_states_of_the_domain(
+    states: type[StrEnum], allowed: tuple[str, ...]
+) -> None:
+    """db does not import artbot, so the words stand in both: here they are held together."""
+    assert sorted(allowed) == sorted(states)
+
+
+def test_what_was_delivered_stays_delivered() -> None:
+    assert DELIVERY_MOVES[DeliveryState.DELIVERED] == frozenset()
+
+
+def test_what_was_sent_once_cannot_be_cancelled() -> None:
+    may_cancel = {s for s in DeliveryState if DeliveryState.CANCELLED in DELIVERY_MOVES[s]}
+    # A failed one only if it failed before any attempt: artbot.review.decisions asks for that.
+    assert may_cancel == {DeliveryState.QUEUED, DeliveryState.FAILED}
+
+
+def test_only_waiting_deliveries_are_sent() -> None:
+    may_send = {s for s in DeliveryState if DeliveryState.SENDING in DELIVERY_MOVES[s]}
+    assert may_send == set(WAITING)
+
+
+def test_an_interrupted_attempt_is_repeated_at_once_the_first_time_and_given_up_some_day() -> None:
+    waits = [wait_after_interruption(n) for n in range(1, MAX_ATTEMPTS + 1)]
+    assert waits[0] == 0
+    assert waits[1:-1] == list(RETRY_AFTER_S[: MAX_ATTEMPTS - 2])
+    assert waits[-1] is None

@@ -1,0 +1,433 @@
+"""The outbox against a server that answers as told, with a clock that is set by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import sqlite3
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from artbot.domain.delivery import RETRY_AFTER_S, DeliveryState
+from artbot.errors import NotAllowed, Unavailable, UsageError
+from artbot.publishing.channels import Parcel, Receipt
+from artbot.publishing.outbox import (
+    Sent,
+    count_by_state,
+    deliver_due,
+    has_due,
+    list_deliveries,
+    recover_interrupted,
+    retry,
+)
+from artbot.redaction import register_secret
+from artbot.review.decisions import Words, approve, undo
+from db.models import Delivery
+from tests.unit.service.kit import (
+    ANNA,
+    KEY,
+    NOON,
+    Desk,
+    Request,
+    Server,
+    SetClock,
+    add_works,
+    answers,
+    attempts,
+    deliveries,
+    http_answer,
+    picture_of,
+    serve,
+)
+
+OK = http_answer(200, b"thanks")
+BROKEN = http_answer(500, b"oops")
+BUSY = http_answer(503)
+REFUSED = http_answer(422, b"no alt text")
+
+
+def the_delivery(desk: Desk) -> Delivery:
+    (delivery,) = deliveries(desk.database)
+    return delivery
+
+
+def check_signature(request: Request) -> datetime:
+    """The time at which the request was signed."""
+    from artbot.publishing.channels.webhook import sign
+
+    timestamp = int(request.headers["webhook-timestamp"])
+    expected = sign(KEY, request.headers["webhook-id"], timestamp, request.body)
+    assert request.headers["webhook-signature"] == expected
+    return datetime.fromtimestamp(timestamp, UTC)
+
+
+# Sending
+
+
+def test_an_approved_work_is_delivered_once(desk: Desk) -> None:
+    desk.approve_one()
+    with serve(answers(OK)) as server:
+        (sent,) = desk.send(server.url)
+        assert desk.send(server.url) == []
+    assert len(server.requests) == 1
+    assert (sent.state, sent.work, sent.channel) == ("delivered", "daily-2026-11-21-01", "studio")
+    delivery = the_delivery(desk)
+    assert (delivery.state, delivery.delivered_at, delivery.last_error) == ("delivered", NOON, None)
+    (attempt,) = attempts(desk.database)
+    assert (attempt.outcome, attempt.status, attempt.detail) == ("delivered", 200, "thanks")
+
+
+def test_nothing_is_sent_before_its_time(desk: Desk) -> None:
+    desk.undo_time = timedelta(minutes=10)
+    desk.approve_one()
+    with serve(answers(OK)) as server:
+        desk.clock.advance(minutes=9, seconds=59)
+        assert not has_due(desk.database, desk.channels, desk.clock())
+        assert desk.send(server.url) == []
+        assert server.num_connections == 0
+        desk.clock.advance(seconds=1)
+        assert has_due(desk.database, desk.channels, desk.clock())
+        assert len(desk.send(server.url)) == 1
+
+
+def test_after_an_error_the_same_bytes_go_out_under_the_same_id_with_a_new_signature(
+    desk: Desk,
+) -> None:
+    desk.approve_one()
+    with serve(answers(BROKEN, OK)) as server:
+        (first,) = desk.send(server.url)
+        assert (first.state, first.next_at) == ("retry_wait", NOON + timedelta(seconds=5))
+        assert desk.send(server.url) == [], "not before its time"
+        desk.clock.advance(seconds=5)
+        (second,) = desk.send(server.url)
+    assert second.state == "delivered"
+    one, two = server.requests
+    assert one.body == two.body
+    assert one.headers["webhook-id"] == two.headers["webhook-id"]
+    assert check_signature(two) - check_signature(one) == timedelta(seconds=5)
+    recorded = attempts(desk.database)
+    assert [a.outcome for a in recorded] == ["unknown", "delivered"]
+    assert len({a.body_sha256 for a in recorded}) == 1
+
+
+def test_the_waits_follow_the_schedule_and_the_tenth_failure_is_the_last(desk: Desk) -> None:
+    desk.approve_one()
+    waits = []
+    with serve(answers(BUSY)) as server:
+        for _ in range(10):
+            (sent,) = desk.send(server.url)
+            if sent.next_at:
+                waits.append((sent.next_at - desk.clock()).total_seconds())
+                desk.clock.now = sent.next_at
+        desk.clock.advance(days=30)
+        assert desk.send(server.url) == []
+    assert tuple(waits) == RETRY_AFTER_S
+    assert len(server.requests) == 10
+    delivery = the_delivery(desk)
+    assert (delivery.state, delivery.num_attempts) == ("failed", 10)
+    assert "503" in (delivery.last_error or "")
+
+
+def test_a_wait_is_jittered(desk: Desk) -> None:
+    desk.approve_one()
+    desk.random_share = 0.5
+    with serve(answers(BUSY)) as server:
+        (sent,) = desk.send(server.url)
+    assert sent.next_at == NOON + timedelta(seconds=5.5)
+
+
+def test_a_receiver_that_asks_for_time_gets_it(desk: Desk) -> None:
+    desk.approve_one()
+    with serve(answers(http_answer(429, Retry_After="3600"))) as server:
+        (sent,) = desk.send(server.url)
+    assert sent.next_at == NOON + timedelta(hours=1)
+
+
+def test_a_refused_work_waits_for_a_person(desk: Desk) -> None:
+    desk.approve_one()
+    with serve(answers(REFUSED)) as server:
+        (sent,) = desk.send(server.url)
+        desk.clock.advance(days=30)
+        assert desk.send(server.url) == []
+    assert (sent.state, sent.next_at) == ("failed", None)
+    assert the_delivery(desk).last_error == "answered 422 Some Reason: no alt text"
+    assert attempts(desk.database)[0].outcome == "rejected"
+
+
+def test_an_outage_of_one_channel_does_not_hold_up_another(desk: Desk) -> None:
+    desk.channels = ("down", "up")
+    desk.approve_one()
+    with serve(answers(OK)) as server:
+        outbox = desk.outbox(server.url)
+        down = desk.outbox("http://127.0.0.1:1/")
+        outbox = replace(outbox, senders={"down": down.senders["down"], "up": outbox.senders["up"]})
+        deliver_due(outbox, lambda _: None, lambda: False)
+    assert [d.state for d in deliveries(desk.database)] == ["retry_wait", "delivered"]
+    assert [a.outcome for a in attempts(desk.database)] == ["unavailable", "delivered"]
+
+
+def test_the_longest_due_goes_first(desk: Desk) -> None:
+    works = add_works(desk.database, desk.works, 3)
+    for work in reversed(works):
+        approve(desk.review, work, ANNA)
+        desk.clock.advance(minutes=1)
+    with serve(answers(OK)) as server:
+        sent = desk.send(server.url)
+    assert [s.work[-2:] for s in sent] == ["03", "02", "01"]
+
+
+def test_a_request_to_stop_is_heard_between_two_deliveries(desk: Desk) -> None:
+    for work in add_works(desk.database, desk.works, 3):
+        approve(desk.review, work, ANNA)
+    sent: list[object] = []
+    with serve(answers(OK)) as server:
+        deliver_due(desk.outbox(server.url), sent.append, lambda: len(sent) == 2)
+    assert len(server.requests) == 2
+    assert count_by_state(desk.database) == {"delivered": 2, "queued": 1}
+
+
+# Written down before, not after
+
+
+def test_the_attempt_is_in_the_database_before_the_request_reaches_the_receiver(
+    desk: Desk,
+) -> None:
+    seen: list[tuple[object, ...]] = []
+    path = desk.works.parent / "db" / "artbot.sqlite3"
+
+    def look(connection: socket.socket, request: Request) -> None:
+        with sqlite3.connect(path) as observer:
+            seen.extend(
+                observer.execute(
+                    "SELECT d.state, d.num_attempts, d.delivery_key, a.outcome, a.body_sha256"
+                    " FROM attempts a JOIN deliveries d ON d.id = a.delivery_id"
+                )
+            )
+        connection.sendall(OK)
+
+    desk.approve_one()
+    with serve(look) as server:
+        desk.send(server.url)
+    (request,) = server.requests
+    body_sha256 = hashlib.sha256(request.body).hexdigest()
+    assert seen == [("sending", 1, request.headers["webhook-id"], None, body_sha256)]
+
+
+def test_what_was_on_the_wire_when_artbot_was_killed_goes_out_again_under_its_key(
+    desk: Desk,
+) -> None:
+    class PowerCut(BaseException):
+        pass
+
+    @dataclass
+    class Cut:
+        server: Server
+        keys: list[str] = field(default_factory=list)
+
+        def send(self, parcel: object, now: datetime) -> object:
+            raise PowerCut
+
+    desk.approve_one()
+    with serve(answers(OK)) as server:
+        cut = replace(desk.outbox(server.url), senders={"studio": Cut(server)})  # type: ignore[dict-item]
+        with pytest.raises(PowerCut):
+            deliver_due(cut, lambda _: None, lambda: False)
+        assert the_delivery(desk).state == "sending"
+        key = the_delivery(desk).delivery_key
+
+        desk.clock.advance(minutes=1)
+        assert recover_interrupted(desk.database, desk.clock()) == 1
+        assert recover_interrupted(desk.database, desk.clock()) == 0
+        (sent,) = desk.send(server.url)
+    assert sent.state == "delivered"
+    assert server.requests[0].headers["webhook-id"] == key
+    lost, good = attempts(desk.database)
+    assert (lost.outcome, lost.finished_at) == ("unknown", NOON + timedelta(minutes=1))
+    assert good.outcome == "delivered"
+    assert lost.body_sha256 == good.body_sha256
+
+
+def test_recovery_leaves_everything_else_alone(desk: Desk) -> None:
+    desk.channels = ("a", "b")
+    desk.approve_one()
+    with serve(answers(OK, REFUSED)) as server:
+        desk.send(server.url)
+    before = [(d.state, d.next_at, d.last_error) for d in deliveries(desk.database)]
+    assert recover_interrupted(desk.database, NOON + timedelta(hours=1)) == 0
+    assert [(d.state, d.next_at, d.last_error) for d in deliveries(desk.database)] == before
+
+
+# Changed in the meantime
+
+
+@dataclass
+class MeddlingClock(SetClock):
+    """Does something the second time it is asked: between reading a delivery and claiming it."""
+
+    meddle: object = None
+    num_asked: int = 0
+
+    def __call__(self) -> datetime:
+        self.num_asked += 1
+        if self.num_asked == 2 and callable(self.meddle):
+            self.meddle()
+        return self.now
+
+
+def test_a_work_taken_back_in_the_last_moment_is_not_sent(desk: Desk) -> None:
+    work = desk.approve_one()
+    clock = MeddlingClock(meddle=lambda: undo(desk.review, work, ANNA))
+    with serve(answers(OK)) as server:
+        deliver_due(replace(desk.outbox(server.url), clock=clock), print, lambda: False)
+        assert server.num_connections == 0
+    assert the_delivery(desk).state == "cancelled"
+    assert attempts(desk.database) == []
+
+
+def test_a_work_taken_back_and_approved_with_other_words_goes_out_with_those(desk: Desk) -> None:
+    """Read, taken back, approved again, claimed: state and number of attempts are as before."""
+    work = desk.approve_one()
+
+    def change_words() -> None:
+        undo(desk.review, work, ANNA)
+        desk.clock.advance(seconds=1)
+        approve(desk.review, work, ANNA, Words(title="Better"))
+
+    clock = MeddlingClock(meddle=change_words)
+    with serve(answers(OK)) as server:
+        deliver_due(replace(desk.outbox(server.url), clock=clock), print, lambda: False)
+        assert server.num_connections == 0, "the old words went out"
+        desk.send(server.url)
+    assert b'"title":"Better"' in server.requests[0].body
+
+
+# A person asks again
+
+
+def test_a_failed_delivery_asked_for_again_is_due_at_once_with_its_attempts_counted_anew(
+    desk: Desk,
+) -> None:
+    desk.approve_one()
+    with serve(answers(REFUSED, BUSY, OK)) as server:
+        desk.send(server.url)
+        key = the_delivery(desk).delivery_key
+        desk.clock.advance(days=2)
+        asked = retry(desk.database, 1, desk.clock())
+        assert (asked.state, asked.num_attempts, asked.next_at) == ("queued", 0, desk.clock())
+        (second,) = desk.send(server.url)
+        assert second.next_at == desk.clock() + timedelta(seconds=5), "the schedule begins anew"
+        desk.clock.advance(seconds=5)
+        (third,) = desk.send(server.url)
+    assert third.state == "delivered"
+    assert {r.headers["webhook-id"] for r in server.requests} == {key}
+    assert len({r.body for r in server.requests}) == 1
+
+
+def test_a_waiting_delivery_asked_for_again_is_due_at_once(desk: Desk) -> None:
+    desk.approve_one()
+    with serve(answers(http_answer(503, Retry_After="86400"), OK)) as server:
+        desk.send(server.url)
+        retry(desk.database, 1, desk.clock())
+        (sent,) = desk.send(server.url)
+    assert sent.state == "delivered"
+    assert the_delivery(desk).num_attempts == 2
+
+
+def test_a_delivered_or_cancelled_work_cannot_be_asked_for_again(desk: Desk) -> None:
+    work = desk.approve_one()
+    undo(desk.review, work, ANNA)
+    with pytest.raises(NotAllowed, match="delivery 1 is cancelled"):
+        retry(desk.database, 1, desk.clock())
+    approve(desk.review, work, ANNA)
+    with serve(answers(OK)) as server:
+        desk.send(server.url)
+    with pytest.raises(NotAllowed, match="delivery 1 is delivered"):
+        retry(desk.database, 1, desk.clock())
+
+
+def test_asking_for_a_delivery_that_does_not_exist_says_where_to_look(desk: Desk) -> None:
+    with pytest.raises(UsageError, match="artbot deliveries list"):
+        retry(desk.database, 99, desk.clock())
+
+
+# What cannot be sent
+
+
+def test_a_picture_swapped_after_the_approval_is_not_sent(desk: Desk) -> None:
+    work = desk.approve_one()
+    picture = picture_of(desk.database, desk.works, work)
+    original = picture.read_bytes()
+    picture.write_bytes(original + b"\0")
+    with serve(answers(OK)) as server:
+        (sent,) = desk.send(server.url)
+        assert (sent.state, server.num_connections) == ("failed", 0)
+        assert "no longer the picture that was approved" in sent.detail
+        assert attempts(desk.database) == []
+
+        picture.write_bytes(original)
+        retry(desk.database, 1, desk.clock())
+        (sent,) = desk.send(server.url)
+    assert sent.state == "delivered"
+
+
+def test_a_delivery_to_a_channel_that_is_no_longer_configured_stays_queued(desk: Desk) -> None:
+    desk.channels = ("gone", "studio")
+    desk.approve_one()
+    desk.channels = ("studio",)
+    with serve(answers(OK)) as server:
+        assert [s.channel for s in desk.send(server.url)] == ["studio"]
+    assert count_by_state(desk.database) == {"queued": 1, "delivered": 1}
+    assert not has_due(desk.database, desk.channels, desk.clock())
+
+
+def test_without_any_channel_nothing_is_due(desk: Desk) -> None:
+    desk.approve_one()
+    assert not has_due(desk.database, [], desk.clock())
+
+
+# What is written down
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_a_secret_in_the_receivers_answer_is_not_stored(desk: Desk, status: int) -> None:
+    register_secret("Z2VoZWltbmlzIGRlcyBXZWJob29rcw==")
+    desk.approve_one()
+    with serve(answers(http_answer(status, b"Z2VoZWltbmlzIGRlcyBXZWJob29rcw=="))) as server:
+        (sent,) = desk.send(server.url)
+    stored = f"{attempts(desk.database)[0].detail} {the_delivery(desk).last_error} {sent}"
+    assert "[secret]" in stored
+    assert "Z2VoZWltbmlz" not in stored
+
+
+def test_deliveries_are_listed_newest_first_by_state(desk: Desk) -> None:
+    desk.channels = ("a", "b", "c")
+    desk.approve_one()
+    with serve(answers(OK, BUSY, REFUSED)) as server:
+        desk.send(server.url)
+    every = list(DeliveryState)
+    assert [d.channel for d in list_deliveries(desk.database, every, 10)] == ["c", "b", "a"]
+    assert [d.channel for d in list_deliveries(desk.database, every, 1)] == ["c"]
+    failed = list_deliveries(desk.database, [DeliveryState.FAILED], 10)
+    assert [(d.channel, d.candidate.name) for d in failed] == [("c", "daily-2026-11-21-01")]
+
+
+@pytest.mark.parametrize("is_delivered", [True, False])
+def test_what_a_channel_lets_slip_is_not_stored_either(desk: Desk, is_delivered: bool) -> None:
+    """Channels speak to receivers; the outbox is the last door before the database."""
+    register_secret("c2NobHVlc3NlbGRpZW5zdA==")
+
+    class Careless:
+        def send(self, parcel: Parcel, now: datetime) -> Receipt:
+            if is_delivered:
+                return Receipt(200, "key c2NobHVlc3NlbGRpZW5zdA==")
+            raise Unavailable("no connection with key c2NobHVlc3NlbGRpZW5zdA==")
+
+    desk.approve_one()
+    outbox = replace(desk.outbox("http://127.0.0.1:1/"), senders={"studio": Careless()})
+    sent: list[Sent] = []
+    deliver_due(outbox, sent.append, lambda: False)
+    stored = f"{attempts(desk.database)[0].detail} {the_delivery(desk).last_error} {sent}"
+    assert "key [secret]" in stored
+    assert "c2NobHVlc3NlbGRpZW5zdA" not in stored

@@ -1,0 +1,469 @@
+"""Approve, reject, undo: what a person decides happens once, whole, and is written down."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from artbot.config import TextSettings
+from artbot.domain.delivery import DeliveryState
+from artbot.errors import NotAllowed, PictureChanged, UsageError
+from artbot.review import decisions as acts
+from artbot.review.decisions import Author, Review, Words, approve, reject, undo
+from artbot.review.reading import get_candidate, list_candidates
+from db.models import Attempt, Candidate, Delivery
+from tests.unit.service.kit import (
+    ANNA,
+    NOON,
+    Desk,
+    add_works,
+    candidate,
+    decisions,
+    deliveries,
+    picture_of,
+    png,
+    run_at_once,
+)
+
+BEN = Author(by="ben", via="other")
+
+
+def a_work(desk: Desk) -> int:
+    (work,) = add_works(desk.database, desk.works)
+    return work
+
+
+def state(desk: Desk, work: int) -> str:
+    return candidate(desk.database, work).state
+
+
+def log(desk: Desk) -> list[tuple[str, str]]:
+    return [(d.was, d.now) for d in decisions(desk.database)]
+
+
+# Approve
+
+
+def test_an_approval_queues_one_delivery_per_channel(desk: Desk) -> None:
+    desk.channels = ("studio", "friends")
+    work = a_work(desk)
+    approve(desk.review, work, ANNA)
+    assert state(desk, work) == "approved"
+    queued = deliveries(desk.database)
+    assert [(d.candidate_id, d.channel, d.state, d.num_attempts) for d in queued] == [
+        (work, "studio", "queued", 0),
+        (work, "friends", "queued", 0),
+    ]
+    assert len({d.delivery_key for d in queued}) == 2
+
+
+def test_a_delivery_waits_for_the_time_in_which_it_can_be_undone(desk: Desk) -> None:
+    desk.undo_time = timedelta(minutes=10)
+    approve(desk.review, a_work(desk), ANNA)
+    (delivery,) = deliveries(desk.database)
+    assert (delivery.created_at, delivery.next_at) == (NOON, NOON + timedelta(minutes=10))
+
+
+def test_approving_for_some_channels_queues_only_those(desk: Desk) -> None:
+    desk.channels = ("a", "b", "c")
+    approve(desk.review, a_work(desk), ANNA, channels=["c", "a", "c"])
+    assert [d.channel for d in deliveries(desk.database)] == ["c", "a"]
+
+
+def test_approving_for_no_channel_is_an_approval_all_the_same(desk: Desk) -> None:
+    work = a_work(desk)
+    approve(desk.review, work, ANNA, channels=[])
+    assert state(desk, work) == "approved"
+    assert deliveries(desk.database) == []
+
+
+def test_an_unknown_channel_is_refused_and_nothing_happens(desk: Desk) -> None:
+    desk.channels = ("a", "b")
+    work = a_work(desk)
+    with pytest.raises(UsageError, match=r"no channel 'c'\. Channels: a, b\."):
+        approve(desk.review, work, ANNA, channels=["a", "c"])
+    assert (state(desk, work), log(desk), deliveries(desk.database)) == ("pending", [], [])
+
+
+def test_without_channels_the_message_says_how_to_make_one(desk: Desk) -> None:
+    desk.channels = ()
+    with pytest.raises(UsageError, match=r"add a \[channels\.NAME\] table"):
+        approve(desk.review, a_work(desk), ANNA, channels=["studio"])
+
+
+def test_approval_and_deliveries_are_one_transaction(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever fails between the two, neither is there."""
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    work = a_work(desk)
+    monkeypatch.setattr(acts, "_queue", fail)
+    with pytest.raises(OSError, match="disk full"):
+        approve(desk.review, work, ANNA)
+    assert (state(desk, work), log(desk), deliveries(desk.database)) == ("pending", [], [])
+    assert candidate(desk.database, work).title is None
+    assert candidate(desk.database, work).row_version == 1
+
+
+def test_a_database_that_refuses_the_second_delivery_has_neither_nor_the_approval(
+    desk: Desk,
+) -> None:
+    desk.channels = ("a", "b")
+    work = a_work(desk)
+    with desk.database.write() as session:
+        session.execute(
+            text(
+                "CREATE TRIGGER full BEFORE INSERT ON deliveries WHEN NEW.channel = 'b' "
+                "BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+            )
+        )
+    with pytest.raises(Exception, match="disk full"):
+        approve(desk.review, work, ANNA)
+    assert (state(desk, work), log(desk), deliveries(desk.database)) == ("pending", [], [])
+
+
+def test_approving_twice_is_approving_once(desk: Desk) -> None:
+    work = a_work(desk)
+    approve(desk.review, work, ANNA, Words(title="First"))
+    approve(desk.review, work, BEN)
+    approve(desk.review, work, BEN, Words(title="First"), channels=["studio"])
+    assert log(desk) == [("pending", "approved")]
+    assert len(deliveries(desk.database)) == 1
+    assert candidate(desk.database, work).title == "First"
+
+
+@pytest.mark.parametrize(
+    ("words", "channels", "changed"),
+    [
+        (Words(title="Second"), None, "title"),
+        (Words(), ["friends"], "channels"),
+        (Words(caption="x"), [], "caption and channels"),
+    ],
+)
+def test_a_second_approval_that_would_change_something_is_refused_not_swallowed(
+    desk: Desk, words: Words, channels: list[str] | None, changed: str
+) -> None:
+    desk.channels = ("studio", "friends")
+    work = a_work(desk)
+    approve(desk.review, work, ANNA, Words(title="First"))
+    with pytest.raises(NotAllowed, match=f"with other {changed}.*artbot undo {work}"):
+        approve(desk.review, work, BEN, words, channels)
+    assert log(desk) == [("pending", "approved")]
+    assert candidate(desk.database, work).title == "First"
+
+
+@pytest.mark.parametrize(
+    ("was", "message"),
+    [
+        ("rejected", r"is rejected\. Take that back first: artbot undo 1"),
+        ("failed", r"is failed\. It could not be rendered\."),
+        ("planned", r"is planned\. Its picture is not made yet\."),
+    ],
+)
+def test_only_a_pending_work_can_be_approved(desk: Desk, was: str, message: str) -> None:
+    (work,) = add_works(desk.database, desk.works, state=was)
+    with pytest.raises(NotAllowed, match=message):
+        approve(desk.review, work, ANNA)
+    assert (state(desk, work), log(desk), deliveries(desk.database)) == (was, [], [])
+
+
+@pytest.mark.parametrize("act", [approve, reject])
+def test_a_work_that_does_not_exist_is_told(desk: Desk, act: object) -> None:
+    with pytest.raises(UsageError, match=r"no candidate 99.*artbot review --all"):
+        act(desk.review, 99, ANNA)  # type: ignore[operator]
+
+
+# The picture
+
+
+def test_a_picture_that_was_swapped_cannot_be_approved(desk: Desk) -> None:
+    work = a_work(desk)
+    picture_of(desk.database, desk.works, work).write_bytes(png((0, 0, 0)))
+    with pytest.raises(
+        PictureChanged, match=r"no longer the picture.*artbot reproduce 1 --restore"
+    ):
+        approve(desk.review, work, ANNA)
+    assert (state(desk, work), log(desk), deliveries(desk.database)) == ("pending", [], [])
+
+
+def test_a_picture_that_is_gone_cannot_be_approved_but_rejected(desk: Desk) -> None:
+    work = a_work(desk)
+    picture_of(desk.database, desk.works, work).unlink()
+    with pytest.raises(PictureChanged, match=r"cannot be read: No such file.*artbot reproduce"):
+        approve(desk.review, work, ANNA)
+    reject(desk.review, work, ANNA)
+    assert state(desk, work) == "rejected"
+
+
+# Reject
+
+
+def test_a_rejected_work_keeps_its_file_and_goes_nowhere(desk: Desk) -> None:
+    work = a_work(desk)
+    reject(desk.review, work, ANNA)
+    assert state(desk, work) == "rejected"
+    assert picture_of(desk.database, desk.works, work).is_file()
+    assert deliveries(desk.database) == []
+
+
+def test_rejecting_twice_is_rejecting_once(desk: Desk) -> None:
+    work = a_work(desk)
+    reject(desk.review, work, ANNA)
+    reject(desk.review, work, BEN)
+    assert log(desk) == [("pending", "rejected")]
+
+
+def test_an_approved_work_is_not_rejected_in_passing(desk: Desk) -> None:
+    work = a_work(desk)
+    approve(desk.review, work, ANNA)
+    with pytest.raises(NotAllowed, match="artbot undo 1"):
+        reject(desk.review, work, ANNA)
+    assert state(desk, work) == "approved"
+    assert [d.state for d in deliveries(desk.database)] == ["queued"]
+
+
+# Undo
+
+
+def test_undoing_an_approval_cancels_what_is_queued(desk: Desk) -> None:
+    desk.channels = ("a", "b")
+    work = a_work(desk)
+    approve(desk.review, work, ANNA, Words(title="Dusk"))
+    undo(desk.review, work, BEN)
+    taken_back = candidate(desk.database, work)
+    assert (taken_back.state, taken_back.approved_at, taken_back.title) == ("pending", None, None)
+    assert [d.state for d in deliveries(desk.database)] == ["cancelled", "cancelled"]
+    assert log(desk) == [("pending", "approved"), ("approved", "pending")]
+    assert decisions(desk.database)[1].undoes == 1
+
+
+def test_approved_again_a_work_keeps_its_delivery_key_and_waits_anew(desk: Desk) -> None:
+    desk.undo_time = timedelta(minutes=10)
+    work = a_work(desk)
+    approve(desk.review, work, ANNA)
+    (first,) = deliveries(desk.database)
+    undo(desk.review, work, ANNA)
+    desk.clock.advance(hours=1)
+    approve(desk.review, work, ANNA, Words(title="Better"))
+    (second,) = deliveries(desk.database)
+    assert (second.id, second.delivery_key) == (first.id, first.delivery_key)
+    assert (second.state, second.next_at) == ("queued", NOON + timedelta(minutes=70))
+    assert candidate(desk.database, work).title == "Better"
+
+
+def test_approved_again_for_fewer_channels_the_others_stay_cancelled(desk: Desk) -> None:
+    desk.channels = ("a", "b")
+    work = a_work(desk)
+    approve(desk.review, work, ANNA)
+    undo(desk.review, work, ANNA)
+    approve(desk.review, work, ANNA, channels=["b"])
+    assert {d.channel: d.state for d in deliveries(desk.database)} == {
+        "a": "cancelled",
+        "b": "queued",
+    }
+
+
+def test_undoing_a_rejection_makes_the_work_pending(desk: Desk) -> None:
+    work = a_work(desk)
+    reject(desk.review, work, ANNA)
+    undo(desk.review, work, ANNA)
+    assert state(desk, work) == "pending"
+    approve(desk.review, work, ANNA)
+    assert state(desk, work) == "approved"
+
+
+@pytest.mark.parametrize("begun", ["sending", "retry_wait", "delivered", "failed"])
+def test_an_approval_is_final_once_one_of_its_deliveries_was_begun(desk: Desk, begun: str) -> None:
+    desk.channels = ("a", "b")
+    work = a_work(desk)
+    approve(desk.review, work, ANNA)
+    with desk.database.write() as session:
+        delivery = session.get_one(Delivery, 1)
+        delivery.state, delivery.delivered_at = begun, NOON
+        session.add(Attempt(delivery_id=1, started_at=NOON, body_sha256="0" * 64))
+    with pytest.raises(NotAllowed, match=rf"already gone out, or may have: a \({begun}\)"):
+        undo(desk.review, work, ANNA)
+    assert state(desk, work) == "approved"
+    assert [d.state for d in deliveries(desk.database)] == [begun, "queued"]
+
+
+def test_an_approval_whose_picture_was_gone_before_anything_was_sent_can_be_taken_back(
+    desk: Desk,
+) -> None:
+    work = a_work(desk)
+    approve(desk.review, work, ANNA)
+    with desk.database.write() as session:
+        session.get_one(Delivery, 1).state = "failed"
+    undo(desk.review, work, ANNA)
+    assert state(desk, work) == "pending"
+    assert [d.state for d in deliveries(desk.database)] == ["cancelled"]
+
+
+def test_a_delivery_queued_again_after_an_attempt_still_counts_as_begun(desk: Desk) -> None:
+    work = a_work(desk)
+    approve(desk.review, work, ANNA)
+    with desk.database.write() as session:
+        session.add(Attempt(delivery_id=1, started_at=NOON, body_sha256="0" * 64))
+    with pytest.raises(NotAllowed, match="may have"):
+        undo(desk.review, work, ANNA)
+
+
+def test_undo_without_a_number_takes_back_the_last_decision_then_the_one_before(
+    desk: Desk,
+) -> None:
+    one, two = add_works(desk.database, desk.works, 2)
+    approve(desk.review, one, ANNA)
+    reject(desk.review, two, ANNA)
+    assert undo(desk.review, None, ANNA).id == two
+    assert undo(desk.review, None, ANNA).id == one
+    with pytest.raises(NotAllowed, match="no decision to undo"):
+        undo(desk.review, None, ANNA)
+    assert (state(desk, one), state(desk, two)) == ("pending", "pending")
+
+
+def test_undo_with_a_number_leaves_the_others_alone(desk: Desk) -> None:
+    one, two = add_works(desk.database, desk.works, 2)
+    reject(desk.review, one, ANNA)
+    reject(desk.review, two, ANNA)
+    undo(desk.review, one, ANNA)
+    assert (state(desk, one), state(desk, two)) == ("pending", "rejected")
+
+
+def test_an_undo_is_not_undone(desk: Desk) -> None:
+    work = a_work(desk)
+    reject(desk.review, work, ANNA)
+    undo(desk.review, work, ANNA)
+    with pytest.raises(NotAllowed, match="no decision to undo: it is pending"):
+        undo(desk.review, work, ANNA)
+
+
+# The log
+
+
+def test_the_log_says_who_did_what_when_through_which_face_to_which_picture(desk: Desk) -> None:
+    work = a_work(desk)
+    approve(desk.review, work, ANNA, Words(title="Dusk", alt="A vase", caption=""))
+    desk.clock.advance(minutes=1)
+    undo(desk.review, work, BEN)
+    shown = candidate(desk.database, work).image_sha256
+    first, second = decisions(desk.database)
+    assert (first.was, first.now, first.by, first.via, first.at, first.image_sha256) == (
+        "pending",
+        "approved",
+        "anna",
+        "test",
+        NOON,
+        shown,
+    )
+    assert (first.title, first.alt, first.caption) == ("Dusk", "A vase", "")
+    assert (second.was, second.now, second.by, second.via, second.at, second.image_sha256) == (
+        "approved",
+        "pending",
+        "ben",
+        "other",
+        NOON + timedelta(minutes=1),
+        shown,
+    )
+
+
+def test_the_log_is_only_added_to(desk: Desk) -> None:
+    work = a_work(desk)
+
+    def rows() -> list[tuple[object, ...]]:
+        with desk.database.read() as session:
+            return [tuple(r) for r in session.execute(text("SELECT * FROM decisions ORDER BY id"))]
+
+    before: list[tuple[object, ...]] = []
+    for act in (approve, undo, reject, undo, approve):
+        act(desk.review, work, ANNA)
+        after = rows()
+        assert after[:-1] == before
+        before = after
+    assert candidate(desk.database, work).row_version == 6
+
+
+# Words
+
+
+def test_words_that_were_not_written_are_drafted_from_the_works_facts(desk: Desk) -> None:
+    work = a_work(desk)
+    approved = approve(desk.review, work, ANNA, Words(caption="Mine"))
+    assert approved.title == "No. 1, 2026-11-21"
+    assert approved.alt == ("Picture no. 1, painted by a neural network that learned from flowers")
+    assert approved.caption == "Mine"
+
+
+def test_an_empty_text_is_a_text_and_not_a_wish_for_a_draft(desk: Desk) -> None:
+    assert approve(desk.review, a_work(desk), ANNA, Words(title="", alt="")).title == ""
+
+
+def test_every_field_may_stand_in_a_draft(desk: Desk) -> None:
+    work = a_work(desk)
+    texts = TextSettings(title="{number}|{date}|{dataset}|{checkpoint}|{seed}|{{}}")
+    with desk.database.read() as session:
+        row = session.get_one(Candidate, work)
+        drafted = acts.draft_words(texts, row)
+    assert drafted["title"] == f"1|2026-11-21|flowers|flowers-000120|{row.seed}|{{}}"
+
+
+# Races
+
+
+def test_two_people_approving_at_once_make_one_decision(desk: Desk) -> None:
+    desk.channels = ("a", "b")
+    work = a_work(desk)
+    review = desk.review
+    results = run_at_once(*[lambda: approve(review, work, ANNA)] * 6)
+    assert [r for r in results if isinstance(r, Exception)] == []
+    assert log(desk) == [("pending", "approved")]
+    assert len(deliveries(desk.database)) == 2
+
+
+def test_of_an_approval_and_a_rejection_at_once_exactly_one_wins_and_the_loser_is_told(
+    desk: Desk,
+) -> None:
+    works = add_works(desk.database, desk.works, 12)
+    review: Review = desk.review
+    for work in works:
+        results = run_at_once(
+            lambda work=work: approve(review, work, ANNA),  # type: ignore[misc]
+            lambda work=work: reject(review, work, BEN),  # type: ignore[misc]
+        )
+        assert [type(r) for r in results if isinstance(r, Exception)] == [NotAllowed]
+        queued = [d for d in deliveries(desk.database) if d.candidate_id == work]
+        assert len(queued) == (state(desk, work) == "approved")
+    assert len(log(desk)) == len(works)
+
+
+# Looking
+
+
+def test_works_are_listed_newest_batch_first_in_their_batchs_order(desk: Desk) -> None:
+    works = add_works(desk.database, desk.works, 3)
+    reject(desk.review, works[1], ANNA)
+    found = list_candidates(desk.database, list(acts.CandidateState)[1:2])
+    assert [c.id for c in found] == [works[0], works[2]]
+    assert found[0].batch.key == "daily-2026-11-21"
+
+
+def test_one_work_comes_with_its_whole_story(desk: Desk) -> None:
+    work = a_work(desk)
+    approve(desk.review, work, ANNA)
+    story = get_candidate(desk.database, work)
+    assert (story.checkpoint.name, len(story.decisions)) == ("flowers-000120", 1)
+    assert [(d.state, d.attempts) for d in story.deliveries] == [(DeliveryState.QUEUED, [])]
+    with pytest.raises(UsageError, match="no candidate 99"):
+        get_candidate(desk.database, 99)
+
+
+def test_pictures_are_found_relative_to_the_works_folder(desk: Desk) -> None:
+    """The workplace may be moved: no absolute path is stored."""
+    path = candidate(desk.database, a_work(desk)).path
+    assert path is not None
+    assert not Path(path).is_absolute()
