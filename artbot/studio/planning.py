@@ -86,10 +86,14 @@ def plan_extra(database: Database, name: str, settings: ScheduleSettings, now: d
 
 def give_up_on_old(database: Database, now: datetime) -> list[str]:
     """Skip planned batches that waited longer than the catch-up window (no usable checkpoint)."""
+    waited_too_long = select(Batch).where(
+        Batch.state == BatchState.PLANNED, Batch.due_at < now - CATCH_UP
+    )
+    with database.read() as session:  # asked at every sweep: looking takes no lock
+        if session.scalar(waited_too_long.limit(1)) is None:
+            return []
     with database.write() as session:
-        old = session.scalars(
-            select(Batch).where(Batch.state == BatchState.PLANNED, Batch.due_at < now - CATCH_UP)
-        ).all()
+        old = session.scalars(waited_too_long).all()
         for batch in old:
             batch.state = BatchState.SKIPPED
             batch.reason = f"not made in time: {batch.reason or 'the daemon did not get to it'}"

@@ -129,6 +129,25 @@ def test_days_missed_are_recorded_and_the_recent_ones_caught_up(painted: Place) 
     assert all(reason for _, state, reason in days if state == "skipped")
 
 
+def test_a_batch_that_waited_too_long_for_a_generator_is_given_up_and_says_why(
+    place: Place,
+) -> None:
+    place.run("batch").refused(1, "no checkpoint")
+    later = datetime.now(UTC) + timedelta(days=2)
+    settings = load_settings(place.root, settings_models())
+    Daemon(Workplace(settings, clock=lambda: later), should_stop=lambda: False).round()
+    from sqlalchemy import select
+
+    from db.models import Batch
+
+    with Workplace(settings).database.read() as session:
+        first = session.scalars(select(Batch).order_by(Batch.local_date)).first()
+    assert first is not None
+    assert first.state == "skipped"
+    assert first.reason is not None
+    assert first.reason.startswith("not made in time: no checkpoint")
+
+
 def test_a_wrong_secret_is_found_when_the_daemon_starts(painted: Place) -> None:
     channel = (
         '\n[channels.x]\ntype = "webhook"\nurl = "https://example.org"\nsecret_env = "NOT_SET"\n'
