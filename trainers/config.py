@@ -38,7 +38,7 @@ class TrainConfig:
     """Length of the latent vector z ~ N(0, I). 100 in the DCGAN paper."""
     width: int = _setting(OnResume.FIXED, 64)
     """Feature maps at half the picture's resolution; doubled at every halving, up to 8 times this."""
-    batch: int = _setting(OnResume.ADOPTED, 64)
+    batch: int = _setting(OnResume.ADOPTED, 16)
     """Pictures per step."""
     lr: float = _setting(OnResume.ADOPTED, 2e-4)
     """Adam step size of both networks (DCGAN paper, section 4)."""

@@ -22,7 +22,7 @@ RECEIVED = WORKPLACE / "received"
 APPROVED = "3"
 
 TRAINING = ("--dataset", "demo", "--size", "64", "--kimg", "40", "--minutes", "2.5")
-SMALL_AND_QUICK = ("--batch", "16", "--width", "32")
+QUICK = ("--width", "32")
 
 
 def main() -> None:
@@ -96,7 +96,7 @@ def walk_the_path() -> None:
     step(
         "Learn: paint 600 flower still lifes, then train a generator on them (two to three minutes)"
     )
-    artbot("train", *TRAINING, *SMALL_AND_QUICK)
+    artbot("train", *TRAINING, *QUICK)
     step("Make the day's batch, as the daemon does every morning")
     artbot("daemon", "--once")
     step("Look: the contact sheet")
