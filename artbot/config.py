@@ -75,7 +75,7 @@ class ScheduleSettings(Section):
 
     at: Annotated[time, BeforeValidator(_parse_at)]
     timezone: str = "UTC"
-    weekdays: tuple[Weekday, ...] = Field(default=WEEKDAYS, min_length=1)
+    weekdays: tuple[Weekday, ...] = WEEKDAYS
     candidates: int = Field(default=24, ge=1, le=1000)
     checkpoint: str = "latest"
     """`latest`, or the name of one checkpoint."""
@@ -87,6 +87,13 @@ class ScheduleSettings(Section):
             ZoneInfo(value)
         except (ValueError, OSError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
             raise ValueError(f"{value!r} is no time zone; write one like Europe/Berlin") from error
+        return value
+
+    @field_validator("weekdays")
+    @classmethod
+    def _some_weekday(cls, value: tuple[Weekday, ...]) -> tuple[Weekday, ...]:
+        if not value:
+            raise ValueError("name at least one day, or leave the key out")
         return value
 
     @field_validator("at")
@@ -268,7 +275,8 @@ def load_settings(root: Path, channel_models: Mapping[str, type[BaseModel]]) -> 
     except ValidationError as error:
         problems += _describe(error, Settings, ())
     if problems:
-        raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
+        listed = "\n  ".join(problems)
+        raise ConfigError(f"{path}:\n  {listed}" if len(problems) > 1 else f"{path}: {listed}")
     return settings.model_copy(update={"channels": channels, "root": root.resolve()})
 
 
@@ -309,7 +317,10 @@ def _describe(error: ValidationError, model: type[BaseModel], prefix: tuple[str,
         where = ".".join(str(part) for part in (*prefix, *detail["loc"]) if part != "[key]")
         if detail["type"] == "extra_forbidden":
             known = _known_keys(model, detail["loc"][:-1])
-            lines.append(f"{where}: unknown key{_did_you_mean(str(detail['loc'][-1]), known)}")
+            key = str(detail["loc"][-1])
+            home = _home_of(key)
+            hint = f"; it belongs under [{home}]" if home else _did_you_mean(key, known)
+            lines.append(f"{where}: unknown key{hint}")
         else:
             message = detail["msg"].removeprefix("Value error, ")
             lines.append(f"{where}: {message[0].lower()}{message[1:]}" if where else message)
@@ -329,6 +340,15 @@ def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [name for name in annotation.model_fields if name != "root"]
     return []
+
+
+def _home_of(key: str) -> str | None:
+    """The section a misplaced key belongs to: a header that is still commented out is easily missed."""
+    for section, field in Settings.model_fields.items():
+        model = field.annotation
+        if isinstance(model, type) and issubclass(model, Section) and key in model.model_fields:
+            return section
+    return None
 
 
 def _did_you_mean(word: str, known: Any) -> str:
@@ -351,7 +371,8 @@ def _read_secret_file(path: Path) -> str:
         value = path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ConfigError(f"secret_file {path} cannot be read: {reason}.") from error
+        remedy = " `artbot init` makes secrets/webhook anew." if not path.exists() else ""
+        raise ConfigError(f"secret_file {path} cannot be read: {reason}.{remedy}") from error
     if not value:
         raise ConfigError(f"secret_file {path} is empty.")
     return value

@@ -16,32 +16,37 @@ SECRET_FILE = Path("secrets/webhook")
 TEMPLATE = Path(__file__).with_name("artbot.example.toml")
 
 
-def make_workplace(folder: Path) -> None:
-    """Fill `folder` (made if need be); nothing that is there is changed.
+def make_workplace(folder: Path) -> list[str]:
+    """Fill `folder` (made if need be) with what it lacks; returns what was made, relative to it.
 
-    Raises UsageError if it is a workplace already, or cannot be written.
+    Nothing that is there is changed. Raises UsageError if it lacks nothing, or cannot be written.
     """
-    config = folder / CONFIG_FILE
-    if config.exists():
-        raise UsageError(f"{folder} is a workplace already ({config} exists); nothing was changed.")
     try:
-        for name in FOLDERS:
-            (folder / name).mkdir(parents=True, exist_ok=True)
+        made = [f"{name}/" for name in FOLDERS if not (folder / name).is_dir()]
+        for name in made:
+            (folder / name).mkdir(parents=True)
         secret = folder / SECRET_FILE
-        secret.parent.mkdir(mode=0o700, exist_ok=True)
         if not secret.exists():
             # Imported late: the channel's file knows the form of its own secret.
             from artbot.publishing.channels.webhook import new_secret
 
+            secret.parent.mkdir(mode=0o700, exist_ok=True)
             write_atomically(
                 secret, f"{new_secret(secrets.token_bytes(32))}\n".encode(), mode=0o600
             )
-        text = TEMPLATE.read_text("utf-8").replace("@TIMEZONE@", local_timezone())
-        write_atomically(config, text.encode())
+            made.append(str(SECRET_FILE))
+        config = folder / CONFIG_FILE
+        if not config.exists():
+            text = TEMPLATE.read_text("utf-8").replace("@TIMEZONE@", local_timezone())
+            write_atomically(config, text.encode())
+            made.append(CONFIG_FILE)
     except OSError as error:
         raise UsageError(
             f"cannot make a workplace in {folder}: {error.strerror} ({error.filename})."
         ) from error
+    if not made:
+        raise UsageError(f"{folder} is a workplace already and lacks nothing; nothing was changed.")
+    return made
 
 
 def local_timezone() -> str:

@@ -46,11 +46,13 @@ class Status:
     """Works that at least one channel has."""
     num_published_recently: int
     """Likewise, in the last seven days."""
+    num_without_channel: int
+    """Works approved while no channel was configured: they go nowhere until approved again."""
     num_waiting: int
-    """Deliveries queued or waiting to be tried again."""
+    """Deliveries queued or waiting to be tried again, to channels that are configured."""
     next_delivery_at: datetime | None
     failed_deliveries: dict[int, str]
-    """Last error by id."""
+    """Work, channel and last error by id."""
     unknown_channels: dict[str, int]
     """Waiting deliveries to channels that artbot.toml no longer has."""
 
@@ -72,14 +74,18 @@ def read_status(workplace: Workplace) -> Status:
         published = select(func.count(Delivery.candidate_id.distinct())).where(
             Delivery.state == DeliveryState.DELIVERED
         )
-        waiting = select(Delivery).where(Delivery.state.in_(WAITING))
+        next_delivery = select(func.min(Delivery.next_at)).where(
+            Delivery.state.in_(WAITING), Delivery.channel.in_(list(settings.channels))
+        )
         unfinished = session.execute(
             select(Batch.key, Batch.reason).where(
                 Batch.state.in_([BatchState.PLANNED, BatchState.GENERATING])
             )
         ).tuples()
         failed = session.execute(
-            select(Delivery.id, Delivery.last_error).where(Delivery.state == DeliveryState.FAILED)
+            select(Delivery.id, Candidate.name, Delivery.channel, Delivery.last_error)
+            .join(Delivery.candidate)
+            .where(Delivery.state == DeliveryState.FAILED)
         ).tuples()
         channels = dict(
             session.execute(
@@ -104,7 +110,16 @@ def read_status(workplace: Workplace) -> Status:
             next_batches=[
                 NextBatch(s.name, next_due(s, now), s.zone.key) for s in settings.schedule_list()
             ],
-            unfinished_batches={key: reason or "its turn" for key, reason in unfinished},
+            unfinished_batches={
+                key: "`artbot batch` makes it now" if latest else reason or "a generator"
+                for key, reason in unfinished
+            },
+            num_without_channel=session.scalar(
+                select(func.count()).where(
+                    Candidate.state == CandidateState.APPROVED, ~Candidate.deliveries.any()
+                )
+            )
+            or 0,
             num_pending=by_state.get(CandidateState.PENDING, 0),
             num_approved=by_state.get(CandidateState.APPROVED, 0),
             num_published=session.scalar(published) or 0,
@@ -112,11 +127,11 @@ def read_status(workplace: Workplace) -> Status:
                 published.where(Delivery.delivered_at >= now - RECENT)
             )
             or 0,
-            num_waiting=sum(channels.values()),
-            next_delivery_at=session.scalar(
-                waiting.with_only_columns(func.min(Delivery.next_at), maintain_column_froms=True)
-            ),
-            failed_deliveries={number: error or "" for number, error in failed},
+            num_waiting=sum(n for name, n in channels.items() if name in settings.channels),
+            next_delivery_at=session.scalar(next_delivery),
+            failed_deliveries={
+                number: f"{work} to {channel}: {error}" for number, work, channel, error in failed
+            },
             unknown_channels={
                 name: n for name, n in channels.items() if name not in settings.channels
             },

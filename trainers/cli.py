@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from trainers import share_the_processor
-from trainers.config import SIZES_PX, Folders, TrainConfig
+from trainers.config import SIZES_PX, Folders, TrainConfig, check_fixed_settings
 from trainers.errors import OutOfMemory, SettingsError
 from trainers.files import write_atomically
 from trainers.networks import architecture_names
@@ -208,6 +208,7 @@ def _train(
     config = _resolve_config(folder, size, preset(size, num_files) | settings)
     if dry_run:
         _print_plan(config, folder, num_files, folders)
+        _check_saved_state(config, folders)
         return True
     _check_places(folders)
     if isinstance(found, Source):
@@ -331,6 +332,15 @@ def _print_plan(config: TrainConfig, folder: Path, num_files: int, folders: Fold
     ]
     for name, value in rows:
         click.echo(f"{name:20} {'-' if value is None else value}")
+
+
+def _check_saved_state(config: TrainConfig, folders: Folders) -> None:
+    """What the real run would refuse, the dry run refuses."""
+    from trainers import state
+
+    saved = state.load(folders.runs / config.run)
+    if saved is not None:
+        check_fixed_settings(saved["config"], config)
 
 
 class _StopRequest:

@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from trainers.errors import ResumeRefused
+
 SIZES_PX = (32, 64, 128, 256, 512)
 """Edge lengths a network can be built for: 4 px doubled three to seven times."""
 
@@ -83,6 +85,16 @@ class Folders:
     """Training states, statistics and sample grids, one folder per run."""
     cache: Path
     """Decoded pictures, safe to delete at any time."""
+
+
+def check_fixed_settings(saved: dict[str, Any], config: TrainConfig) -> None:
+    """Raise ResumeRefused, listing what differs, if these settings do not fit the saved run."""
+    if fixed := settings_that_differ(saved, config)[OnResume.FIXED]:
+        listed = ", ".join(f"{name} {old} -> {new}" for name, old, new in fixed)
+        raise ResumeRefused(
+            f"run {config.run} has a saved state that these settings do not fit: {listed}. "
+            "Use the saved settings, or start another run with --run NAME."
+        )
 
 
 def settings_that_differ(

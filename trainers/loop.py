@@ -17,10 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from trainers import ema, state
-from trainers.config import Folders, OnResume, TrainConfig, settings_that_differ
+from trainers.config import (
+    Folders,
+    OnResume,
+    TrainConfig,
+    check_fixed_settings,
+    settings_that_differ,
+)
 from trainers.data.cache import PictureSet
 from trainers.data.order import PictureOrder
-from trainers.errors import ResumeRefused, TrainingDiverged
+from trainers.errors import TrainingDiverged
 from trainers.export import export_checkpoint, sweep_exports
 from trainers.files import storage_errors, sweep_leftovers, write_atomically
 from trainers.latents import latents_for
@@ -294,14 +300,8 @@ def _check_resumable(
     """Say what changed since the state was saved; refuse what would not fit the saved weights."""
     saved_config = saved["config"]
     assert isinstance(saved_config, dict)
-    differing = settings_that_differ(saved_config, config)
-    if fixed := differing[OnResume.FIXED]:
-        listed = ", ".join(f"{name} {old} -> {new}" for name, old, new in fixed)
-        raise ResumeRefused(
-            f"run {config.run} has a saved state that these settings do not fit: {listed}. "
-            "Use the saved settings, or start another run with --run NAME."
-        )
-    for name, old, new in differing[OnResume.ADOPTED]:
+    check_fixed_settings(saved_config, config)
+    for name, old, new in settings_that_differ(saved_config, config)[OnResume.ADOPTED]:
         display.note(f"changed since the last session: {name} {old} -> {new}")
     dataset = saved["dataset"]
     assert isinstance(dataset, dict)

@@ -145,7 +145,10 @@ class PlainDisplay:
         print(text, file=self._stream, flush=True)
 
     def begin(self, config: TrainConfig, pace: Pace) -> None:
-        self.note(f"training {config.run} on {config.device}: to {pace.goal_kimg:g} kimg")
+        until = f"{pace.goal_kimg:g} kimg"
+        if config.minutes is not None:
+            until += f" or {config.minutes:g} minutes, whichever is first"
+        self.note(f"training {config.run} on {config.device}: to {until}")
 
     def wants_losses(self, every_s: float) -> bool:
         return False

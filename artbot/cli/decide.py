@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,7 +24,7 @@ from artbot.workplace import Workplace
 if TYPE_CHECKING:
     from db.models import Candidate
 
-_IDS = click.argument("ids", metavar="ID…", type=int, nargs=-1, required=True)
+_IDS = click.argument("ids", metavar="ID…", nargs=-1, required=True)
 
 
 @click.command("approve")
@@ -42,7 +43,7 @@ _IDS = click.argument("ids", metavar="ID…", type=int, nargs=-1, required=True)
 @with_workplace
 def approve_command(
     workplace: Workplace,
-    ids: tuple[int, ...],
+    ids: tuple[str, ...],
     title: str | None,
     alt: str | None,
     caption: str | None,
@@ -56,14 +57,19 @@ def approve_command(
         raise UsageError("--title and --alt describe one picture: approve the others separately.")
     words, author = Words(title, alt, caption), this_author()
     decided = _each(
-        ids, lambda number: approve(workplace.review, number, author, words, channels or None)
+        workplace,
+        ids,
+        lambda number: approve(workplace.review, number, author, words, channels or None),
     )
 
     def tell(candidate: Candidate) -> str:
         now = workplace.clock()
         deliveries = candidate.deliveries
         if not deliveries:
-            return f"{candidate.id} ({candidate.name}) is approved. No channel is configured, so it goes nowhere."
+            return (
+                f"{candidate.id} ({candidate.name}) is approved. No channel is configured, so it goes "
+                f"nowhere yet: once there is one, `artbot approve {candidate.id}` again sends it."
+            )
         going = [
             f"{d.channel} {'now' if d.next_at <= now else 'at ' + local_time(d.next_at, now)}"
             if d.state in ("queued", "retry_wait")
@@ -73,7 +79,7 @@ def approve_command(
         return f"{candidate.id} ({candidate.name}) is approved: {', '.join(going)}"
 
     _finish(workplace, decided, tell, as_json)
-    if decided.done and not as_json:
+    if not as_json:
         _hint_how_it_goes_out(workplace, decided.done)
 
 
@@ -81,20 +87,20 @@ def approve_command(
 @_IDS
 @json_option
 @with_workplace
-def reject_command(workplace: Workplace, ids: tuple[int, ...], as_json: bool) -> None:
+def reject_command(workplace: Workplace, ids: tuple[str, ...], as_json: bool) -> None:
     """Reject candidates. Nothing is deleted, and `artbot undo ID` brings them back."""
     from artbot.review.decisions import reject
 
     author = this_author()
-    decided = _each(ids, lambda number: reject(workplace.review, number, author))
+    decided = _each(workplace, ids, lambda number: reject(workplace.review, number, author))
     _finish(workplace, decided, lambda c: f"{c.id} ({c.name}) is rejected", as_json)
 
 
 @click.command("undo")
-@click.argument("ids", metavar="[ID…]", type=int, nargs=-1)
+@click.argument("ids", metavar="[ID…]", nargs=-1)
 @json_option
 @with_workplace
-def undo_command(workplace: Workplace, ids: tuple[int, ...], as_json: bool) -> None:
+def undo_command(workplace: Workplace, ids: tuple[str, ...], as_json: bool) -> None:
     """Take back the last decision, or the last one on each ID.
 
     Again and again takes back the ones before. A work that has gone out, or may have, stays approved.
@@ -102,29 +108,31 @@ def undo_command(workplace: Workplace, ids: tuple[int, ...], as_json: bool) -> N
     from artbot.review.decisions import undo
 
     author = this_author()
-    wanted: tuple[int | None, ...] = ids or (None,)
-    decided = _each(wanted, lambda number: undo(workplace.review, number, author))
+    if ids:
+        decided = _each(workplace, ids, lambda number: undo(workplace.review, number, author))
+    else:
+        decided = _Decided(done=[undo(workplace.review, None, author).id])
     _finish(workplace, decided, lambda c: f"{c.id} ({c.name}) is {c.state} again", as_json)
 
 
+@dataclass
 class _Decided:
-    """What became of each id."""
+    """What became of each candidate that was named."""
 
-    def __init__(self) -> None:
-        self.done: list[int] = []
-        self.errors: list[tuple[int | None, ArtbotError]] = []
+    done: list[int] = field(default_factory=list)
+    errors: list[tuple[str, ArtbotError]] = field(default_factory=list)
 
 
-def _each(
-    ids: tuple[int | None, ...] | tuple[int, ...], act: Callable[[Any], Candidate]
-) -> _Decided:
+def _each(workplace: Workplace, ids: tuple[str, ...], act: Callable[[int], Candidate]) -> _Decided:
     """Decide each for itself: one that cannot be decided does not hold up the others."""
+    from artbot.review.reading import find_candidate
+
     decided = _Decided()
-    for number in dict.fromkeys(ids):
+    for typed in dict.fromkeys(ids):
         try:
-            decided.done.append(act(number).id)
+            decided.done.append(act(find_candidate(workplace.database, typed)).id)
         except ArtbotError as error:
-            decided.errors.append((number, error))
+            decided.errors.append((typed, error))
     return decided
 
 
@@ -140,7 +148,7 @@ def _finish(
             {
                 "decided": [candidate_facts(candidate, workplace) for candidate in candidates],
                 "errors": [
-                    {"id": number, "error": redact(str(error))} for number, error in decided.errors
+                    {"id": typed, "error": redact(str(error))} for typed, error in decided.errors
                 ],
             }
         )
@@ -154,10 +162,14 @@ def _finish(
 
 
 def _hint_how_it_goes_out(workplace: Workplace, ids: list[int]) -> None:
-    if not workplace.settings.channels:
+    """How to take it back, and what sends it: only while something is waiting to be sent."""
+    from artbot.review.reading import get_candidate
+
+    now = workplace.clock()
+    deliveries = [d for number in ids for d in get_candidate(workplace.database, number).deliveries]
+    if not any(delivery.state in ("queued", "retry_wait") for delivery in deliveries):
         return
-    undo_minutes = workplace.settings.publishing.undo_minutes
-    if undo_minutes:
+    if any(delivery.state == "queued" and delivery.next_at > now for delivery in deliveries):
         say(f"until then: artbot undo {' '.join(str(number) for number in ids)}")
     if workplace.current_worker() is None:
         say(

@@ -14,6 +14,7 @@ from artbot.cli.common import (
     say,
     with_workplace,
 )
+from artbot.errors import ArtbotError
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -42,8 +43,14 @@ def list_command(workplace: Workplace, everything: bool, limit: int, as_json: bo
         print_json([_facts(row) for row in rows])
         return
     if not rows:
-        say("no deliveries" if everything else "every delivery is done (`--all` shows them)")
+        say(
+            "no deliveries"
+            if everything
+            else "nothing is on its way (`--all` shows what has arrived)"
+        )
+        return
     now = workplace.clock()
+    click.echo(f"{'':5}  {'work':28}  {'channel':16}  {'state':11}  {'when':>16}")
     for row in rows:
         when = row.delivered_at or (row.next_at if row.state in ("queued", "retry_wait") else None)
         click.echo(
@@ -58,21 +65,35 @@ def list_command(workplace: Workplace, everything: bool, limit: int, as_json: bo
 
 
 @deliveries_command.command("retry")
-@click.argument("ids", metavar="ID…", type=int, nargs=-1, required=True)
+@click.argument("ids", metavar="DELIVERY…", type=int, nargs=-1, required=True)
 @json_option
 @with_workplace
 def retry_command(workplace: Workplace, ids: tuple[int, ...], as_json: bool) -> None:
-    """Make failed or waiting deliveries due now. The receiver sees the same id as before."""
+    """Make failed or waiting deliveries due now, undo time or not; `deliveries list` has their numbers.
+
+    The receiver sees the same id as before. A failed one has all its attempts before it again.
+    """
     from artbot.publishing.outbox import retry
 
-    rows = [retry(workplace.database, number, workplace.clock()) for number in dict.fromkeys(ids)]
+    rows: list[Delivery] = []
+    errors: list[tuple[int, ArtbotError]] = []
+    for number in dict.fromkeys(ids):
+        try:
+            rows.append(retry(workplace.database, number, workplace.clock()))
+        except ArtbotError as error:
+            errors.append((number, error))
     if as_json:
-        print_json([_facts(row) for row in rows])
-        return
-    for row in rows:
-        say(f"{row.id}: {row.candidate.name} to {row.channel} is due now")
-    if workplace.current_worker() is None:
-        say("no daemon is running: send it with `artbot publish`")
+        failed = [{"id": number, "error": str(error)} for number, error in errors]
+        print_json({"due": [_facts(row) for row in rows], "errors": failed})
+    else:
+        for row in rows:
+            say(f"{row.id}: {row.candidate.name} to {row.channel} is due now")
+        for _, refusal in errors:
+            say(f"Error: {refusal}")
+        if rows and workplace.current_worker() is None:
+            say("no daemon is running: send it with `artbot publish`")
+    if errors:
+        raise SystemExit(errors[0][1].exit_code)
 
 
 def _facts(row: Delivery) -> dict[str, Any]:

@@ -14,12 +14,16 @@ from artbot.cli.common import say
 def init_command(folder: Path) -> None:
     """Make a workplace in FOLDER (here by default): a commented artbot.toml, and a place for everything.
 
-    Nothing that is already there is changed.
+    Nothing that is already there is changed; in a workplace, what is missing is made again.
     """
+    from artbot.config import CONFIG_FILE
     from artbot.init import make_workplace
 
-    make_workplace(folder)
-    say(f"{folder / 'artbot.toml'} is written; have a look at it.")
+    made = make_workplace(folder)
+    if CONFIG_FILE not in made:
+        say(f"{folder} was a workplace already; made again: {', '.join(made)}")
+        return
+    say(f"{folder / CONFIG_FILE} is written; have a look at it.")
     say("")
     say(
         "Next: put your pictures into a folder below datasets/, for example datasets/flowers/, then"
@@ -27,4 +31,5 @@ def init_command(folder: Path) -> None:
     if folder != Path():
         say(f"  cd {folder}")
     say("  artbot train --dataset flowers --size 64")
-    say("or try it with pictures artbot paints itself: artbot train --dataset demo --minutes 5")
+    say("or try it with pictures artbot paints itself:")
+    say("  artbot train --dataset demo --size 64 --minutes 5")

@@ -12,7 +12,7 @@ from artbot.workplace import Workplace
 
 
 @click.command("reproduce")
-@click.argument("candidate_id", metavar="ID", type=int)
+@click.argument("typed", metavar="ID")
 @click.option(
     "--out",
     "output",
@@ -27,17 +27,17 @@ from artbot.workplace import Workplace
 @json_option
 @with_workplace
 def reproduce_command(
-    workplace: Workplace, candidate_id: int, output: Path | None, restore: bool, as_json: bool
+    workplace: Workplace, typed: str, output: Path | None, restore: bool, as_json: bool
 ) -> None:
     """Paint a candidate again from its checkpoint, seed and recipe, and compare the pixels.
 
     Exit code 1 if they differ. torch promises equal results only for the same version on the same
     kind of device: where these have changed, the answer says so.
     """
-    from artbot.review.reading import get_candidate
+    from artbot.review.reading import find_candidate, get_candidate
     from artbot.studio.reproduce import reproduce, restore_file
 
-    candidate = get_candidate(workplace.database, candidate_id)
+    candidate = get_candidate(workplace.database, find_candidate(workplace.database, typed))
     result = reproduce(workplace.studio, candidate, output)
     restored = restore and not result.is_file_intact and restore_file(workplace.studio, candidate)
     if as_json:

@@ -14,6 +14,7 @@ from artbot.cli.common import (
     say,
     with_workplace,
 )
+from artbot.errors import StorageFailed, UsageError
 from artbot.workplace import Workplace
 
 MAX_TILES = 200
@@ -38,7 +39,7 @@ def review_command(
     Then: `artbot approve ID`, `artbot reject ID`, `artbot show ID`, `artbot undo`.
     """
     from artbot.domain.candidate import CandidateState
-    from artbot.review.reading import list_candidates
+    from artbot.review.reading import has_batch, list_candidates
     from artbot.review.sheet import Tile, write_sheet
 
     states = (
@@ -46,6 +47,8 @@ def review_command(
         if everything
         else [CandidateState.PENDING]
     )
+    if batch is not None and not has_batch(workplace.database, batch):
+        raise UsageError(f"there is no batch {batch!r}. `artbot review --all` shows their names.")
     candidates = list_candidates(workplace.database, states, batch)
     output = None
     if candidates:
@@ -61,7 +64,12 @@ def review_command(
         heading = f"{len(candidates)} {'candidates' if everything else 'wait for review'}"
         if len(candidates) > MAX_TILES:
             heading += f"; the newest {MAX_TILES} of them"
-        write_sheet(tiles, heading, output)
+        try:
+            write_sheet(tiles, heading, output)
+        except OSError as error:
+            raise StorageFailed(
+                f"cannot write the contact sheet {output}: {error.strerror}. Choose another place with --sheet."
+            ) from error
     if as_json:
         print_json(
             {
@@ -83,9 +91,7 @@ def review_command(
                 candidate.batch.finished_at or candidate.batch.planned_at, workplace.clock()
             )
             click.echo(f"{current}  ({candidate.checkpoint.name}, made {made})")
-        click.echo(
-            f"  {candidate.id:5}  {candidate.state:8}  seed {candidate.seed:<16}  {candidate.path}"
-        )
+        click.echo(f"  {candidate.id:5}  {candidate.state:8}  {candidate.name}")
     say("")
     say(f"contact sheet: {output}")
     first = next((c.id for c in candidates if c.state == CandidateState.PENDING), candidates[0].id)

@@ -16,14 +16,14 @@ from artbot.workplace import Workplace
 
 
 @click.command("show")
-@click.argument("candidate_id", metavar="ID", type=int)
+@click.argument("typed", metavar="ID")
 @json_option
 @with_workplace
-def show_command(workplace: Workplace, candidate_id: int, as_json: bool) -> None:
+def show_command(workplace: Workplace, typed: str, as_json: bool) -> None:
     """One candidate's whole story: how it was made, what was decided, where it went."""
-    from artbot.review.reading import get_candidate
+    from artbot.review.reading import find_candidate, get_candidate
 
-    candidate = get_candidate(workplace.database, candidate_id)
+    candidate = get_candidate(workplace.database, find_candidate(workplace.database, typed))
     if as_json:
         print_json(
             {

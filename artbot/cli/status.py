@@ -43,6 +43,9 @@ def status_command(workplace: Workplace, as_json: bool) -> None:
     if status.next_delivery_at:
         going += f", the next at {local_time(status.next_delivery_at, now)}"
     lines.append(("going out", going))
+    if status.num_without_channel:
+        waits = "approved before there was a channel (`artbot approve ID` again sends them)"
+        lines.append(("", f"{status.num_without_channel} {waits}"))
     lines += [
         ("", f"{count} to channel {name}, which artbot.toml does not have")
         for name, count in status.unknown_channels.items()

@@ -6,10 +6,12 @@ nor the studio, and works without a workplace, in the current folder.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
+from artbot.cli.common import say
 from artbot.errors import ArtbotError, NoWorkplace
 from trainers.cli import train_command as trainers_command
 from trainers.errors import TrainerError
@@ -23,6 +25,8 @@ class _InWorkplace(click.Command):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
+        if not ctx.default_map:
+            say(f"no workplace here: checkpoints/, runs/ and cache/ go into {Path.cwd()}")
         try:
             return super().invoke(ctx)
         except TrainerError as error:

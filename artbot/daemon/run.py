@@ -80,17 +80,16 @@ class Daemon:
             log.warning("batch %s was given up: it could not be made in time", key)
 
     def _make_one(self, key: str) -> None:
+        painted: list[str] = []  # one line per batch, not one per picture
         listener = Listener(
             on_refused=lambda name, reason: log.warning(
                 "checkpoint %s is refused: %s", name, reason
             ),
-            on_painted=lambda name, done, total: log.info(
-                "painted %s (%d of %d)", name, done, total
-            ),
+            on_painted=lambda name, _done, _total: painted.append(name),
             on_render_error=lambda name, reason: log.error("could not paint %s: %s", name, reason),
         )
         state = make_batch(self._workplace.studio, key, listener, self._should_stop)
-        log.info("batch %s is %s", key, state)
+        log.info("batch %s is %s: %d painted", key, state, len(painted))
 
     def _send(self) -> None:
         workplace = self._workplace

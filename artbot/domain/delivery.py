@@ -1,8 +1,9 @@
 """The life of a delivery, and when to try again.
 
 queued -> sending -> delivered | retry_wait | failed;  retry_wait -> sending
-queued -> cancelled;  cancelled -> queued (approved again);  failed -> queued (a person asks)
-queued, retry_wait -> failed (the picture is gone: nothing could be sent);  failed -> cancelled (undo)
+queued, retry_wait, failed -> cancelled (undo, while no receiver can have it)
+cancelled -> queued (approved again);  failed -> queued (a person asks)
+queued, retry_wait -> failed (the picture is gone: nothing could be sent)
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ DELIVERY_MOVES: dict[DeliveryState, frozenset[DeliveryState]] = {
     DeliveryState.SENDING: frozenset(
         {DeliveryState.DELIVERED, DeliveryState.RETRY_WAIT, DeliveryState.FAILED}
     ),
-    DeliveryState.RETRY_WAIT: frozenset({DeliveryState.SENDING, DeliveryState.FAILED}),
+    DeliveryState.RETRY_WAIT: frozenset(
+        {DeliveryState.SENDING, DeliveryState.CANCELLED, DeliveryState.FAILED}
+    ),
     DeliveryState.DELIVERED: frozenset(),
     DeliveryState.FAILED: frozenset({DeliveryState.QUEUED, DeliveryState.CANCELLED}),
     DeliveryState.CANCELLED: frozenset({DeliveryState.QUEUED}),

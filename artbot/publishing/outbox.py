@@ -122,7 +122,7 @@ def deliver_due(
 
 
 def retry(database: Database, delivery_id: int, now: datetime) -> Delivery:
-    """Make a failed or waiting delivery due now, with its attempts counted anew.
+    """Make a failed or waiting delivery due now; a failed one has its attempts counted anew.
 
     Raises UsageError (no such delivery), NotAllowed (delivered, being sent, or cancelled).
     """

@@ -19,14 +19,15 @@ from sqlalchemy.orm import Session
 from artbot.clock import Clock
 from artbot.config import TextSettings
 from artbot.domain.candidate import CANDIDATE_MOVES, CandidateState
-from artbot.domain.delivery import DeliveryState
+from artbot.domain.delivery import DeliveryState, Outcome
 from artbot.errors import NotAllowed, PictureChanged, UsageError
 from artbot.files import sha256_of_file
 from db.engine import Database
 from db.models import Candidate, Decision, Delivery
 
-_NEVER_BEGUN = (DeliveryState.QUEUED, DeliveryState.CANCELLED, DeliveryState.FAILED)
-"""States a delivery without a single attempt can be in."""
+_ON_THE_WAY = (DeliveryState.SENDING, DeliveryState.DELIVERED)
+_NOT_TAKEN = (Outcome.REJECTED, Outcome.UNAVAILABLE)
+"""Outcomes after which the receiver certainly does not have the work."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def approve(
 ) -> Candidate:
     """Approve a pending candidate and queue one delivery per channel.
 
-    Approving an approved work again changes nothing; with other words or channels it is refused. Raises UsageError (no such candidate or
+    Approving an approved work again changes nothing, unless it was approved before there was any
+    channel: then it goes out now. With other words or channels it is refused. Raises UsageError (no such candidate or
     channel), NotAllowed (not pending), PictureChanged (the file is not the recorded one).
     """
     wanted = list(dict.fromkeys(channels if channels is not None else review.channels))
@@ -81,6 +83,10 @@ def approve(
         candidate = _get(session, candidate_id)
         if candidate.state == CandidateState.APPROVED:
             _check_nothing_new(candidate, words, channels)
+            if not candidate.deliveries:  # approved before there was a channel
+                _queue(session, candidate, wanted, review)
+                session.flush()
+                session.refresh(candidate, ["deliveries"])
             return candidate
         _check_move(candidate, CandidateState.APPROVED)
         _check_picture(review.works, candidate)
@@ -163,7 +169,7 @@ def _check_nothing_new(candidate: Candidate, words: Words, channels: Sequence[st
         for name, written in vars(words).items()
         if written is not None and written != getattr(candidate, name)
     ]
-    if channels is not None and set(channels) != going:
+    if channels is not None and going and set(channels) != going:
         changed.append("channels")
     if changed:
         raise NotAllowed(
@@ -228,6 +234,7 @@ def _queue(session: Session, candidate: Candidate, channels: Sequence[str], revi
             )
             session.add(delivery)
         delivery.state = DeliveryState.QUEUED
+        delivery.num_attempts = 0
         delivery.next_at = now + review.undo_time
 
 
@@ -250,13 +257,18 @@ def _raise_nothing_to_undo(session: Session, candidate_id: int | None) -> NoRetu
 
 
 def _cancel_deliveries(candidate: Candidate) -> None:
-    """Cancel what was not begun; refuse as soon as one delivery was."""
-    begun = [d for d in candidate.deliveries if d.state not in _NEVER_BEGUN or d.attempts]
+    """Cancel every delivery; refuse as soon as one receiver has the work, or may have it."""
+    begun = [
+        delivery.channel
+        for delivery in candidate.deliveries
+        if delivery.state in _ON_THE_WAY
+        or any(attempt.outcome not in _NOT_TAKEN for attempt in delivery.attempts)
+    ]
     if begun:
-        listed = ", ".join(f"{d.channel} ({d.state})" for d in begun)
         raise NotAllowed(
-            f"{candidate.id} ({candidate.name}) has already gone out, or may have: {listed}. "
+            f"{candidate.id} ({candidate.name}) has already gone out to {', '.join(begun)}, or may have. "
             "What the world has seen cannot be taken back from here."
         )
     for delivery in candidate.deliveries:
         delivery.state = DeliveryState.CANCELLED
+        delivery.last_error = None

@@ -34,6 +34,25 @@ def list_candidates(
         return list(session.scalars(query))
 
 
+def has_batch(database: Database, key: str) -> bool:
+    with database.read() as session:
+        return session.scalar(select(Batch.id).where(Batch.key == key)) is not None
+
+
+def find_candidate(database: Database, typed: str) -> int:
+    """The id of the candidate a person means: its number, or its name. Raises UsageError."""
+    if typed.isascii() and typed.isdigit():
+        return int(typed)
+    with database.read() as session:
+        found: int | None = session.scalar(select(Candidate.id).where(Candidate.name == typed))
+    if found is None:
+        raise UsageError(
+            f"there is no candidate {typed!r}. Give numbers with spaces between them, or names; "
+            "`artbot review --all` lists both."
+        )
+    return found
+
+
 def get_candidate(database: Database, candidate_id: int) -> Candidate:
     """One candidate with batch, checkpoint, decisions, deliveries and attempts. Raises UsageError."""
     with database.read() as session:

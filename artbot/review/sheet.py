@@ -57,15 +57,16 @@ def write_sheet(tiles: Sequence[Tile], heading: str, output: Path) -> None:
         x = MARGIN_PX + position % columns * (tile_px + GAP_PX)
         y = MARGIN_PX + HEADING_PX + position // columns * (tile_px + LABEL_PX + GAP_PX)
         picture = _fitted(tile.path, tile_px)
+        left, right = x, x + tile_px
         if picture is None:
             draw.rectangle((x, y, x + tile_px - 1, y + tile_px - 1), outline=FADED)
             draw.text((x + 8, y + 8), "cannot be read", FADED, small)
         else:
-            sheet.paste(
-                picture, (x + (tile_px - picture.width) // 2, y + (tile_px - picture.height) // 2)
-            )
-        draw.text((x, y + tile_px + 4), tile.label, INK, large)
-        draw.text((x + tile_px, y + tile_px + 9), tile.note, FADED, small, anchor="ra")
+            left = x + (tile_px - picture.width) // 2
+            right = left + picture.width
+            sheet.paste(picture, (left, y + tile_px - picture.height))
+        draw.text((left, y + tile_px + 4), tile.label, INK, large)
+        draw.text((right, y + tile_px + 9), tile.note, FADED, small, anchor="ra")
     buffer = BytesIO()
     sheet.save(buffer, "PNG")
     write_atomically(output, buffer.getvalue())

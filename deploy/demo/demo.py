@@ -20,6 +20,7 @@ ARTBOT = Path(sys.executable).with_name("artbot")
 CONSUMER = CHECKOUT / "deploy" / "webhook-consumer" / "consumer.py"
 RECEIVED = WORKPLACE / "received"
 APPROVED = "3"
+INTERRUPTED = 130
 
 TRAINING = ("--dataset", "demo", "--size", "64", "--kimg", "40", "--minutes", "2.5")
 QUICK = ("--width", "32")
@@ -116,14 +117,21 @@ def show_what_arrived() -> None:
     print(f"  the generator learning   {grids[0]}\n{' ' * 25}  … {grids[-1].name}")
     print(f"  today's contact sheet    {WORKPLACE / 'works' / 'contact-sheet.png'}")
     for picture in RECEIVED.glob("*.png"):
-        print(f"  the published work       {picture}")
+        print(f"  the published work       {picture} (64 x 64 pixels: enlarge it)")
     print(f"\n  go on from here          cd demo && {ARTBOT} review")
 
 
 def artbot(*arguments: str, where: Path = WORKPLACE) -> None:
     """Run one command as a person would, showing it; a failure ends the demo."""
     print(f"  $ artbot {' '.join(f'{a!r}' if ' ' in a else a for a in arguments)}\n", flush=True)
-    code = subprocess.run([str(ARTBOT), *arguments], cwd=where).returncode
+    process = subprocess.Popen([str(ARTBOT), *arguments], cwd=where)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:  # the command has seen it too: let it save and end by itself
+        process.wait()
+        raise
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
     if code:
         sys.exit(f"`artbot {arguments[0]}` ended with exit code {code}")
 
@@ -140,4 +148,5 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit(130)
+        say("stopped, nothing is left running; `make demo` begins anew")
+        sys.exit(INTERRUPTED)

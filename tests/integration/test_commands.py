@@ -46,7 +46,7 @@ def test_init_makes_a_workplace_once_and_never_touches_what_is_there(tmp_path: P
     assert (studio / "secrets/webhook").stat().st_mode & 0o777 == 0o600
     assert tomllib.loads((studio / "artbot.toml").read_text())["schedules"]["daily"]["candidates"]
     secret = (studio / "secrets/webhook").read_text()
-    place.run("init", "studio").refused(2, "already", "nothing was changed")
+    place.run("init", "studio").refused(2, "lacks nothing", "nothing was changed")
     assert (studio / "secrets/webhook").read_text() == secret
 
 
@@ -85,12 +85,55 @@ def test_what_does_not_exist_is_a_usage_error(painted: Place) -> None:
     painted.run("aprove", "1").refused(2, "approve")
 
 
+def test_a_work_may_be_called_by_its_name(painted: Place) -> None:
+    name = painted.json("show", "2")["name"]
+    assert painted.json("show", name)["id"] == 2
+    painted.run("approve", name).refused(0, f"2 ({name}) is approved")
+    painted.run("approve", "2,3").refused(2, "no candidate '2,3'", "spaces")
+
+
+def test_a_workplace_that_lost_its_secret_gets_a_new_one_and_keeps_its_configuration(
+    place: Place,
+) -> None:
+    config = (place.root / "artbot.toml").read_text()
+    (place.root / "secrets/webhook").unlink()
+    place.run("init").refused(0, "made again: secrets/webhook")
+    assert (place.root / "secrets/webhook").stat().st_mode & 0o777 == 0o600
+    assert (place.root / "artbot.toml").read_text() == config
+
+
+def test_retrying_several_deliveries_does_each_that_can_be_done(
+    painted: Place, consumer: Consumer
+) -> None:
+    painted.configure((painted.root / "artbot.toml").read_text() + consumer.channel())
+    painted.run("approve", "1", "2", "3")
+    consumer.process.kill()
+    consumer.process.wait()
+    assert painted.run("publish").code == 1
+    painted.run("undo", "2").refused(0, "pending again")
+    result = painted.run("deliveries", "retry", "1", "2", "99", "3")
+    result.refused(1, "delivery 2 is cancelled", "no delivery 99")
+    assert "3: " in result.err
+
+
+def test_a_work_approved_before_there_was_a_channel_is_not_forgotten(
+    painted: Place, consumer: Consumer
+) -> None:
+    painted.run("approve", "1").refused(0, "goes nowhere yet")
+    assert painted.json("status")["num_without_channel"] == 1
+    painted.configure((painted.root / "artbot.toml").read_text() + consumer.channel())
+    painted.run("approve", "1").refused(0, "example now")
+    assert painted.run("publish").code == 0
+    assert consumer.verdicts() == ["stored"]
+    assert painted.json("status")["num_without_channel"] == 0
+
+
 def test_several_decisions_at_once_stand_each_for_itself(painted: Place) -> None:
     result = painted.run("reject", "1", "99", "2", "--json")
     assert result.code == 2
     answer = json.loads(result.out)
     assert [c["id"] for c in answer["decided"]] == [1, 2]
-    assert answer["errors"][0]["id"] == 99
+    assert answer["errors"][0]["id"] == "99"
 
 
 def test_the_contact_sheet_shows_what_waits(painted: Place) -> None:
@@ -166,7 +209,7 @@ def test_training_works_without_a_workplace_and_in_one_uses_its_folders(tmp_path
     plain = Place(tmp_path)
     (tmp_path / "pictures").mkdir()
     plan = plain.run("train", "--dataset", "pictures", "--size", "32", "--dry-run")
-    assert plan.code == 0, plan.err
+    plan.refused(0, "no workplace here", str(tmp_path))
     assert "checkpoints          checkpoints" in plan.out
     plain.run("init", "studio")
     studio = Place(tmp_path / "studio")

@@ -11,6 +11,7 @@ import click
 import pytest
 
 from artbot.cli.main import cli
+from artbot.publishing.event import Event
 from tests.conftest import CHECKOUT
 
 DOCUMENTS = sorted(
@@ -82,3 +83,76 @@ def test_every_word_of_the_glossary_stands_there_once() -> None:
     words = [line.split("|")[1].strip() for line in lines if line.startswith("| ")][1:]
     assert len(words) > 15
     assert len(words) == len(set(words))
+
+
+def test_the_channel_in_the_documents_is_a_whole_channel(tmp_path: Path) -> None:
+    """Taken from the page, put where it says, used as artbot uses one."""
+    import base64
+    import hashlib
+    import sys
+    import types
+    from datetime import UTC, datetime
+
+    import artbot.publishing.channels as channels
+    from artbot.config import load_settings
+
+    page = (CHECKOUT / "docs/architecture.md").read_text("utf-8")
+    code = re.search(r"```python\n(.*?)```", page, re.S)
+    assert code is not None
+    imports = (
+        "from base64 import b64decode\nfrom datetime import datetime\nfrom pathlib import Path\n"
+        "from typing import Literal\nfrom artbot.config import Section\n"
+        "from artbot.errors import Unavailable\nfrom artbot.files import write_atomically\n"
+        "from artbot.publishing.channels import Channel, Parcel, Receipt\n"
+    )
+    module = types.ModuleType("folder_channel")
+    sys.modules["folder_channel"] = module
+    exec(imports + code.group(1), module.__dict__)
+
+    (tmp_path / "artbot.toml").write_text('[channels.copy]\ntype = "folder"\npath = "out"\n')
+    settings = load_settings(tmp_path, {"folder": module.FolderSettings})
+    sender = module.CHANNEL.open(settings.channels["copy"], settings.root)
+    event = an_event(b"a picture")
+    parcel = channels.Parcel("msg_1", event, b"")
+    (tmp_path / "out").mkdir()
+    for _ in range(2):
+        assert sender.send(parcel, datetime.now(UTC)).detail == "written"
+    [written] = (tmp_path / "out").iterdir()
+    assert written.read_bytes() == base64.b64decode(event.data.image.base64)
+    assert written.stem == hashlib.sha256(b"a picture").hexdigest()
+
+
+def an_event(picture: bytes) -> Event:
+    """An event around any bytes."""
+    import base64
+    import hashlib
+
+    moment = "2026-11-21T07:00:00.000000Z"
+    return Event.model_validate(
+        {
+            "type": "artwork.published",
+            "timestamp": moment,
+            "data": {
+                "artwork": {
+                    "id": "daily-2026-11-21-03",
+                    "title": "No. 3",
+                    "caption": "",
+                    "seed": 1,
+                    "batch": "daily-2026-11-21",
+                    "created_at": moment,
+                    "approved_at": moment,
+                    "generator": {"name": "flowers", "sha256": "0" * 64, "dataset": "flowers"},
+                    "recipe": {},
+                },
+                "image": {
+                    "media_type": "image/png",
+                    "width": 1,
+                    "height": 1,
+                    "bytes": len(picture),
+                    "sha256": hashlib.sha256(picture).hexdigest(),
+                    "alt": "",
+                    "base64": base64.b64encode(picture).decode(),
+                },
+            },
+        }
+    )

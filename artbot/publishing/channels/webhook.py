@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import model_validator
 
 from artbot.config import SecretReference
-from artbot.errors import ConfigError
+from artbot.errors import ConfigError, Rejected
 from artbot.publishing.channels import Channel, Parcel, Receipt
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  the form of a secret, not one
@@ -38,7 +38,9 @@ class WebhookSettings(SecretReference):
     def _usable_url(self) -> Self:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"url {self.url!r} is no web address; write https://HOST/PATH")
+            raise ValueError(
+                f"url {self.url!r} is no web address; write https://HOST/PATH (on this machine http://127.0.0.1:PORT/PATH)"
+            )
         if parts.username or parts.password:
             raise ValueError("url holds a user name or password; the signature proves who sends")
         if parts.scheme == "http" and not self.allow_http and not _is_this_machine(parts.hostname):
@@ -65,7 +67,13 @@ class WebhookSender:
             "webhook-timestamp": str(timestamp),
             "webhook-signature": sign(self._key, parcel.delivery_key, timestamp, parcel.body),
         }
-        answer = http.post(self._url, parcel.body, headers, now)
+        try:
+            answer = http.post(self._url, parcel.body, headers, now)
+        except Rejected as rejected:
+            if rejected.status in (401, 403):
+                hint = f"{rejected} (does the receiver have the same secret?)"
+                raise Rejected(hint, status=rejected.status) from rejected
+            raise
         return Receipt(answer.status, answer.excerpt)
 
 

@@ -36,10 +36,13 @@ def problems(folder: Path, toml: str) -> list[str]:
     """What is wrong with it, one line each, without the file's path."""
     with pytest.raises(ConfigError) as refused:
         load(folder, toml)
-    prefix = f"{folder / 'artbot.toml'}: "
-    lines = str(refused.value).splitlines()
-    assert all(line.startswith(prefix) for line in lines)
-    return [line.removeprefix(prefix) for line in lines]
+    message = str(refused.value)
+    assert message.startswith(f"{folder / 'artbot.toml'}:")
+    return [
+        line.strip()
+        for line in message.removeprefix(f"{folder / 'artbot.toml'}:").splitlines()
+        if line
+    ]
 
 
 def problem(folder: Path, toml: str) -> str:
@@ -130,7 +133,7 @@ def test_the_example_shows_every_key_that_most_people_may_want(tmp_path: Path) -
     shown = tomllib.loads(
         "\n".join(x for x in uncommented(example()).splitlines() if "secret_env" not in x)
     )
-    hidden = {"start_timeout_s", "picture_timeout_s", "allow_http", "root"}
+    hidden = {"allow_http", "root"}
     assert set(shown) == set(Settings.model_fields) - hidden
     for name in ("paths", "studio", "texts", "publishing"):
         known = set(type(getattr(Settings(), name)).model_fields)
@@ -144,6 +147,10 @@ def test_the_example_shows_every_key_that_most_people_may_want(tmp_path: Path) -
     ("toml", "expected"),
     [
         ("[schedule]", "schedule: unknown key; did you mean schedules?"),
+        (
+            '[schedules.a]\nat = "07:00"\nundo_minutes = 5',
+            "schedules.a.undo_minutes: unknown key; it belongs under [publishing]",
+        ),
         ("[path]\n", "path: unknown key; did you mean paths?"),
         ('[paths]\nwork = "w"', "paths.work: unknown key; did you mean works?"),
         ("[publishing]\nundo_minute = 1", "did you mean undo_minutes?"),
@@ -193,7 +200,7 @@ def test_an_unknown_key_is_refused_with_a_near_miss(
         ('[schedules.a]\nat = "07:00"\ntimezone = "../../etc/passwd"', "timezone", "no time zone"),
         ('[schedules.a]\nat = "07:00"\nweekdays = ["Montag"]', "weekdays.0", "'mon', 'tue'"),
         ('[schedules.a]\nat = "07:00"\nweekdays = [0]', "weekdays.0", "'mon', 'tue'"),
-        ('[schedules.a]\nat = "07:00"\nweekdays = []', "weekdays", "at least 1"),
+        ('[schedules.a]\nat = "07:00"\nweekdays = []', "weekdays", "at least one day"),
         ('[schedules.a]\nat = "07:00"\ncandidates = 0', "candidates", "greater than or equal to 1"),
         ('[schedules.a]\nat = "07:00"\ncandidates = 1001', "candidates", "less than or equal"),
         ('[schedules.a]\nat = "07:00"\ncandidates = 2.5', "candidates", "integer"),

@@ -287,7 +287,7 @@ def test_an_approval_is_final_once_one_of_its_deliveries_was_begun(desk: Desk, b
         delivery = session.get_one(Delivery, 1)
         delivery.state, delivery.delivered_at = begun, NOON
         session.add(Attempt(delivery_id=1, started_at=NOON, body_sha256="0" * 64))
-    with pytest.raises(NotAllowed, match=rf"already gone out, or may have: a \({begun}\)"):
+    with pytest.raises(NotAllowed, match="already gone out to a, or may have"):
         undo(desk.review, work, ANNA)
     assert state(desk, work) == "approved"
     assert [d.state for d in deliveries(desk.database)] == [begun, "queued"]
@@ -303,6 +303,42 @@ def test_an_approval_whose_picture_was_gone_before_anything_was_sent_can_be_take
     undo(desk.review, work, ANNA)
     assert state(desk, work) == "pending"
     assert [d.state for d in deliveries(desk.database)] == ["cancelled"]
+
+
+def test_an_approval_that_no_receiver_has_taken_can_be_taken_back_and_given_anew(
+    desk: Desk,
+) -> None:
+    """Refused connections and refusals: whoever approved by mistake need not wait three days."""
+    desk.channels = ("a", "b")
+    work = a_work(desk)
+    approve(desk.review, work, ANNA)
+    key = deliveries(desk.database)[0].delivery_key
+    with desk.database.write() as session:
+        for number, now, outcome in ((1, "retry_wait", "unavailable"), (2, "failed", "rejected")):
+            delivery = session.get_one(Delivery, number)
+            delivery.state, delivery.num_attempts = now, 1
+            session.add(
+                Attempt(delivery_id=number, started_at=NOON, body_sha256="0" * 64, outcome=outcome)
+            )
+    undo(desk.review, work, ANNA)
+    assert [d.state for d in deliveries(desk.database)] == ["cancelled", "cancelled"]
+    approve(desk.review, work, ANNA)
+    again = deliveries(desk.database)
+    assert [(d.state, d.num_attempts) for d in again] == [("queued", 0), ("queued", 0)]
+    assert again[0].delivery_key == key
+
+
+def test_a_work_approved_before_there_was_a_channel_goes_out_when_approved_again(
+    desk: Desk,
+) -> None:
+    desk.channels = ()
+    work = a_work(desk)
+    approve(desk.review, work, ANNA)
+    assert deliveries(desk.database) == []
+    desk.channels = ("a",)
+    approve(desk.review, work, ANNA)
+    approve(desk.review, work, ANNA)
+    assert [(d.channel, d.state) for d in deliveries(desk.database)] == [("a", "queued")]
 
 
 def test_a_delivery_queued_again_after_an_attempt_still_counts_as_begun(desk: Desk) -> None:

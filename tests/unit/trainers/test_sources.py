@@ -30,6 +30,16 @@ def test_a_tilde_means_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert find_dataset("~/paintings", tmp_path / "datasets") == tmp_path / "paintings"
 
 
+def test_a_source_is_meant_although_a_folder_here_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make demo` leaves a folder demo/ in the checkout, which holds anything but a data set."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    assert isinstance(find_dataset("demo", tmp_path / "datasets"), Source)
+    assert find_dataset("./demo", tmp_path / "datasets") == Path("demo")
+
+
 def test_a_name_in_datasets_comes_before_a_folder_here_and_before_a_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

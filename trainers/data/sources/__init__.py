@@ -47,7 +47,9 @@ def load_source(name: str) -> Source:
 
 
 def find_dataset(typed: str, datasets: Path) -> Path | Source:
-    """What is meant by `typed`: the folder `datasets/NAME`, a path, or a source not fetched yet.
+    """What is meant by `typed`: the folder `datasets/NAME`, a source not fetched yet, or a path.
+
+    A folder that is called like a source is meant by `./NAME`.
 
     Raises DatasetNotFound.
     """
@@ -57,10 +59,10 @@ def find_dataset(typed: str, datasets: Path) -> Path | Source:
     named, path = datasets / typed, Path(typed).expanduser()
     if is_name and named.is_dir():
         return named
-    if path.is_dir():
-        return path
     if is_name and typed in source_names():
         return load_source(typed)
+    if path.is_dir():
+        return path
     if path.is_file():
         raise DatasetNotFound(
             f"--dataset {typed}: that is a file; give the folder that holds the pictures."
