@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,14 @@ class Result:
             assert word in self.err, self.err
 
 
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Until `condition()` is true. It is looked at often; nothing is measured."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.2)
+
+
 SCHEDULE = """
 [schedules.daily]
 at = "00:00"
@@ -191,8 +200,6 @@ class Consumer:
 @pytest.fixture
 def consumer(place: Place, tmp_path: Path) -> Iterator[Consumer]:
     """deploy/webhook-consumer/ on a free port, knowing the workplace's secret."""
-    import time
-
     store = tmp_path / "received"
     port_file = tmp_path / "port"
     process = subprocess.Popen(

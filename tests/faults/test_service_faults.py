@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from artbot.domain.seeds import seed_for
-from tests.conftest import ARTBOT, Consumer, Place
+from tests.conftest import ARTBOT, Consumer, Place, wait_for
 
 KILLED = -signal.SIGKILL
 
@@ -152,10 +152,3 @@ def test_the_lock_of_a_killed_daemon_does_not_outlive_it(place: Place) -> None:
     first.communicate()
     assert place.json("status")["worker"] is None
     assert place.run("publish").code == 0
-
-
-def wait_for(condition: object, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.2)

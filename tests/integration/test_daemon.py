@@ -14,8 +14,7 @@ from artbot.config import load_settings
 from artbot.daemon.run import Daemon
 from artbot.publishing.channels import settings_models
 from artbot.workplace import Workplace
-from tests.conftest import Consumer, Place
-from tests.faults.test_service_faults import wait_for
+from tests.conftest import Consumer, Place, wait_for
 
 
 def test_the_idle_daemon_has_no_torch_in_its_process(painted: Place) -> None:
