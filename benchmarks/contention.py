@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ARTBOT = str(Path(sys.executable).with_name("artbot"))
-ROUNDS = 3
+ROUNDS = 2
 TRAINING = ("--dataset", "demo", "--size", "64", "--kimg", "1.5", "--tick-kimg", "1.5")
 
 
