@@ -71,8 +71,10 @@ def approve(
     """Approve a pending candidate and queue one delivery per channel.
 
     Approving an approved work again changes nothing, unless it was approved before there was any
-    channel: then it goes out now. With other words or channels it is refused. Raises UsageError (no such candidate or
-    channel), NotAllowed (not pending), PictureChanged (the file is not the recorded one).
+    channel: then it goes out now. With other words or channels it is refused.
+
+    Raises UsageError (no such candidate or channel), NotAllowed (not pending), PictureChanged (the
+    file is not the recorded one).
     """
     wanted = list(dict.fromkeys(channels if channels is not None else review.channels))
     for channel in wanted:
@@ -85,8 +87,6 @@ def approve(
             _check_nothing_new(candidate, words, channels)
             if not candidate.deliveries:  # approved before there was a channel
                 _queue(session, candidate, wanted, review)
-                session.flush()
-                session.refresh(candidate, ["deliveries"])
             return candidate
         _check_move(candidate, CandidateState.APPROVED)
         _check_picture(review.works, candidate)

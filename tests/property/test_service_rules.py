@@ -194,7 +194,7 @@ def test_two_processes_that_wake_at_once_plan_each_day_once(tmp_path: Path) -> N
         now += timedelta(hours=30)
         moment = now
         results = run_at_once(
-            *[lambda d=d, m=moment: ensure_due(d, schedules, m) for d in (one, two, one)]  # type: ignore[misc]
+            *[lambda d=d, m=moment: ensure_due(d, schedules, m) for d in (one, two, one)]
         )
         assert [r for r in results if isinstance(r, Exception)] == []
     dates = [row.local_date for row in rows(one, schedules)]

@@ -34,7 +34,7 @@ def daily(at: time = time(7), zone: ZoneInfo = BERLIN, days: str = "0123456") ->
 
 
 def utc(*parts: int) -> datetime:
-    return datetime(*parts, tzinfo=UTC)  # type: ignore[arg-type, misc]
+    return datetime(*parts, tzinfo=UTC)
 
 
 # Seeds
@@ -203,9 +203,9 @@ def test_a_wish_does_not_bring_back_spent_attempts() -> None:
 
 Moves = Mapping[StrEnum, frozenset[StrEnum]]
 MACHINES: list[tuple[type[StrEnum], Moves, StrEnum]] = [
-    (BatchState, BATCH_MOVES, BatchState.PLANNED),  # type: ignore[list-item]
-    (CandidateState, CANDIDATE_MOVES, CandidateState.PLANNED),  # type: ignore[list-item]
-    (DeliveryState, DELIVERY_MOVES, DeliveryState.QUEUED),  # type: ignore[list-item]
+    (BatchState, BATCH_MOVES, BatchState.PLANNED),
+    (CandidateState, CANDIDATE_MOVES, CandidateState.PLANNED),
+    (DeliveryState, DELIVERY_MOVES, DeliveryState.QUEUED),
 ]
 
 

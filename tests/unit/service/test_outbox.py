@@ -231,7 +231,7 @@ def test_what_was_on_the_wire_when_artbot_was_killed_goes_out_again_under_its_ke
 
     desk.approve_one()
     with serve(answers(OK)) as server:
-        cut = replace(desk.outbox(server.url), senders={"studio": Cut(server)})  # type: ignore[dict-item]
+        cut = replace(desk.outbox(server.url), senders={"studio": Cut(server)})
         with pytest.raises(PowerCut):
             deliver_due(cut, lambda _: None, lambda: False)
         assert the_delivery(desk).state == "sending"

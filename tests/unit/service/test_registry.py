@@ -216,7 +216,7 @@ def test_a_damaged_checkpoint_is_not_kept_and_leaves_nothing_behind(
     checkpoints: Path, generators: Path, damage: object, reason: str
 ) -> None:
     manifest = write_checkpoint(checkpoints)
-    damage(checkpoints / manifest.name / WEIGHTS_FILE)  # type: ignore[operator]
+    damage(checkpoints / manifest.name / WEIGHTS_FILE)
     with pytest.raises(CheckpointRefused, match=reason):
         keep(only(checkpoints), generators)
     assert list(generators.iterdir()) == []
@@ -229,7 +229,7 @@ def test_a_damaged_original_is_told_even_if_a_good_copy_is_kept(
 ) -> None:
     manifest = write_checkpoint(checkpoints)
     kept = keep(only(checkpoints), generators)
-    damage(checkpoints / manifest.name / WEIGHTS_FILE)  # type: ignore[operator]
+    damage(checkpoints / manifest.name / WEIGHTS_FILE)
     with pytest.raises(CheckpointRefused, match=reason):
         keep(only(checkpoints), generators)
     assert (kept / WEIGHTS_FILE).read_bytes() == WEIGHTS

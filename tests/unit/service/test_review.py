@@ -176,7 +176,7 @@ def test_only_a_pending_work_can_be_approved(desk: Desk, was: str, message: str)
 @pytest.mark.parametrize("act", [approve, reject])
 def test_a_work_that_does_not_exist_is_told(desk: Desk, act: object) -> None:
     with pytest.raises(UsageError, match=r"no candidate 99.*artbot review --all"):
-        act(desk.review, 99, ANNA)  # type: ignore[operator]
+        act(desk.review, 99, ANNA)
 
 
 # The picture
@@ -468,8 +468,8 @@ def test_of_an_approval_and_a_rejection_at_once_exactly_one_wins_and_the_loser_i
     review: Review = desk.review
     for work in works:
         results = run_at_once(
-            lambda work=work: approve(review, work, ANNA),  # type: ignore[misc]
-            lambda work=work: reject(review, work, BEN),  # type: ignore[misc]
+            lambda work=work: approve(review, work, ANNA),
+            lambda work=work: reject(review, work, BEN),
         )
         assert [type(r) for r in results if isinstance(r, Exception)] == [NotAllowed]
         queued = [d for d in deliveries(desk.database) if d.candidate_id == work]
