@@ -79,6 +79,8 @@ class ScheduleSettings(Section):
     candidates: int = Field(default=24, ge=1, le=1000)
     checkpoint: str = "latest"
     """`latest`, or the name of one checkpoint."""
+    class_name: str | None = Field(default=None, alias="class", min_length=1)
+    """What to paint, of the classes a generator learned (`artbot train --classes`); None: of each some."""
 
     @field_validator("timezone")
     @classmethod

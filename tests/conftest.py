@@ -40,7 +40,13 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_tiny(tmp_path_factory.mktemp("checkpoints"), seed=0, kimg=1)
 
 
-def export_tiny(checkpoints: Path, seed: int, kimg: int, run: str = "tiny") -> Path:
+def export_tiny(
+    checkpoints: Path,
+    seed: int,
+    kimg: int,
+    run: str = "tiny",
+    class_names: tuple[str, ...] = (),
+) -> Path:
     """A checkpoint as the trainer exports it, without the training."""
     import numpy as np
     import torch
@@ -48,12 +54,12 @@ def export_tiny(checkpoints: Path, seed: int, kimg: int, run: str = "tiny") -> P
     from trainers.config import TrainConfig
     from trainers.data.cache import PictureSet
     from trainers.export import export_checkpoint
-    from trainers.networks import Shape, load_architecture
-    from trainers.samples import render_grid
+    from trainers.networks import load_architecture
+    from trainers.samples import FixedNoise, as_grid
 
     torch.manual_seed(seed)
-    config = TrainConfig(run=run, size=32, z_dim=8, width=8, seed=seed)
-    generator = load_architecture("dcgan").build_generator(Shape(32, 8, 8)).eval()
+    config = TrainConfig(run=run, size=32, z_dim=8, width=8, seed=seed, classes=bool(class_names))
+    generator = load_architecture("dcgan").build_generator(config.shape(class_names)).eval()
     with torch.no_grad():  # random weights of the paper's size paint almost grey
         for parameter in generator.parameters():
             parameter.mul_(4.0)
@@ -61,12 +67,14 @@ def export_tiny(checkpoints: Path, seed: int, kimg: int, run: str = "tiny") -> P
         name="tests",
         fingerprint="0" * 64,
         images=np.zeros((16, 32, 32, 3), np.uint8),
-        class_names=(),
+        class_names=class_names,
         class_indices=np.full(16, -1),
         rejections=(),
         num_upscaled=0,
     )
-    grid = render_grid(generator, torch.randn(9, 8))
+    class_of = (lambda i: i % len(class_names)) if class_names else None
+    noise = FixedNoise.draw(range(9), config.z_dim, torch.device("cpu"), class_of)
+    grid = as_grid(noise.paint(generator), columns=3)
     checkpoints.mkdir(parents=True, exist_ok=True)
     return export_checkpoint(generator, grid, config, pictures, kimg * 1000, checkpoints)
 

@@ -20,11 +20,15 @@ from PIL import Image
 
 from trainers.config import Folders, TrainConfig
 from trainers.data.cache import PictureSet, load_pictures
+from trainers.learner import StepMeans
 from trainers.loop import TrainResult, train
 from trainers.progress import Pace, TickStats
 
 ROOT = Path(__file__).parents[1]
-TINY = ("--size", "32", "--width", "4", "--z-dim", "8", "--batch", "8")
+TINY = (
+    *("--preset", "dcgan", "--size", "32", "--width", "4", "--set", "z_dim=8", "--batch", "8"),
+    *("--set", "measure_share=0"),
+)
 """Options of the smallest network there is: a step takes a few milliseconds."""
 STEP_KIMG = 0.008
 """What one step of TINY's batch adds to the clock."""
@@ -67,9 +71,7 @@ class NotingDisplay:
     def wants_losses(self, every_s: float) -> bool:
         return True
 
-    def losses(
-        self, d_loss: float, g_loss: float, right_on_real: float, right_on_fake: float
-    ) -> None: ...
+    def losses(self, means: StepMeans) -> None: ...
 
     def advance(self, pace: Pace) -> None:
         self.num_steps += 1
@@ -188,6 +190,7 @@ def tiny_config(**chosen: Any) -> TrainConfig:
         "batch": 8,
         "kimg": 10 * STEP_KIMG,
         "tick_kimg": 4 * STEP_KIMG,
+        "measure_share": 0.0,
     }
     return TrainConfig(**(settings | chosen))
 
@@ -212,9 +215,14 @@ def assert_same_bits(one: object, other: object, where: str = "state") -> None:
         assert one == other, f"{where}: {one!r} is not {other!r}"
 
 
+def remembered(state: dict[str, Any]) -> dict[str, Any]:
+    """A saved state without its stopwatches, which no two runs share."""
+    return {key: value for key, value in state.items() if key not in ("elapsed_s", "observer")}
+
+
 def learned(state: dict[str, Any]) -> dict[str, Any]:
-    """A saved state without its stopwatch, which no two runs share."""
-    return {key: value for key, value in state.items() if key != "elapsed_s"}
+    """What the next step depends on. The guard remembers ticks, and stopping is a tick of its own."""
+    return {key: value for key, value in remembered(state).items() if key != "guard"}
 
 
 def wait_until(is_so: Callable[[], bool], timeout_s: float = 60) -> None:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import click
 
-from trainers.cli import train_command
+from trainers.commands import TRAINER_COMMANDS
 from trainers.errors import TrainerError
 
 
-@click.group()
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(TRAINER_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in TRAINER_COMMANDS:
+            return None
+        module = importlib.import_module(TRAINER_COMMANDS[cmd_name])
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+
+@click.group(cls=_LazyGroup)
 def main() -> None:
     """The offline trainer of artbot."""
 
-
-main.add_command(train_command)
 
 if __name__ == "__main__":
     try:

@@ -6,18 +6,32 @@ import dataclasses
 import re
 import signal
 import unicodedata
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from trainers import share_the_processor
-from trainers.config import SIZES_PX, Folders, TrainConfig, check_fixed_settings
-from trainers.errors import OutOfMemory, SettingsError
+from trainers.config import (
+    AUGMENTS,
+    LOSSES,
+    Folders,
+    TrainConfig,
+    check_combination,
+    check_fixed_settings,
+)
+from trainers.errors import OutOfMemory, SettingsError, is_out_of_memory
 from trainers.files import write_atomically
 from trainers.networks import architecture_names
+from trainers.presets import DEFAULT_PRESET, PRESETS, parse_setting, resolve_preset
 from trainers.progress import Display, open_display
+from trainers.shape import SIZES_PX, UPSAMPLINGS
+
+if TYPE_CHECKING:
+    from trainers.data.cache import PictureSet
+    from trainers.data.sources import Source
 
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(TrainConfig)}
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -58,60 +72,82 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**53 - 1),
-    default=0,
-    show_default=True,
-    help="Seeds weights, picture order and noise.",
+    help="Seeds weights, picture order and noise.  [default: 0]",
+)
+@click.option(
+    "--preset",
+    metavar="NAME|FILE",
+    help="A tested combination of settings, or a file that `artbot sweep` wrote; "
+    "names: " + ", ".join(PRESETS) + f".  [default: {DEFAULT_PRESET}]",
 )
 @click.option(
     "--arch",
     type=click.Choice(architecture_names()),
-    default="dcgan",
-    show_default=True,
-    help="Network architecture.",
+    help="Network architecture, with its preset.  [default: the preset's]",
+)
+@click.option(
+    "--upsampling",
+    type=click.Choice(UPSAMPLINGS),
+    help="How dcgan doubles the resolution.  [default: the preset's]",
+)
+@click.option(
+    "--classes", is_flag=True, default=None, help="Learn the subfolders as classes to paint by."
+)
+@click.option(
+    "--loss", type=click.Choice(LOSSES), help="Adversarial loss.  [default: the preset's]"
+)
+@click.option(
+    "--augment",
+    type=click.Choice(AUGMENTS),
+    help="Against learning few pictures by heart.  [default: the preset's]",
 )
 @click.option(
     "--width",
     type=click.IntRange(4, 512),
-    default=_DEFAULTS["width"],
-    show_default=True,
-    help="Feature maps at half the resolution; fewer are faster and paint more simply.",
+    help="Feature maps at half the resolution; fewer are faster and paint more simply.  [default: the preset's]",
 )
 @click.option(
-    "--z-dim",
-    type=click.IntRange(2, 4096),
-    default=_DEFAULTS["z_dim"],
-    show_default=True,
-    help="Length of the latent vector.",
-)
-@click.option(
-    "--batch", type=click.IntRange(2, 4096), help="Pictures per step.  [default: by size]"
+    "--batch", type=click.IntRange(2, 4096), help="Pictures per step.  [default: the preset's]"
 )
 @click.option(
     "--lr",
     type=click.FloatRange(min=0, min_open=True),
-    default=_DEFAULTS["lr"],
-    show_default=True,
-    help="Adam step size.",
+    help="Adam step size.  [default: the preset's]",
 )
 @click.option(
     "--flip/--no-flip",
-    default=False,
-    show_default=True,
-    help="Mirror half of the pictures (not for paintings with lettering).",
+    default=None,
+    help="Mirror half of the pictures (not for paintings with lettering).  [default: no-flip]",
+)
+@click.option(
+    "--holdout",
+    type=click.FloatRange(0, 0.5),
+    help="Share of the pictures kept aside to measure with.  [default: 0.1 of 200 and more]",
+)
+@click.option(
+    "--set",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Any other setting, by the name --dry-run shows; may be given more than once.",
 )
 @click.option(
     "--tick-kimg",
     type=click.FloatRange(min=0, min_open=True),
-    default=_DEFAULTS["tick_kimg"],
-    show_default=True,
-    help="Statistics, grid and saved state at least this often.",
+    help=f"Statistics, grid and saved state at least this often.  [default: {_DEFAULTS['tick_kimg']:g}]",
 )
 @click.option(
     "--export-kimg",
     type=click.FloatRange(min=0, min_open=True),
-    default=_DEFAULTS["export_kimg"],
-    show_default=True,
-    help="A checkpoint at least this often.",
+    help=f"A checkpoint at least this often.  [default: {_DEFAULTS['export_kimg']:g}]",
+)
+@click.option(
+    "--guard/--no-guard",
+    default=None,
+    help="Watch for collapse and divergence, and react.  [default: guard]",
+)
+@click.option(
+    "--tensorboard", is_flag=True, default=None, help="Also write the curves for TensorBoard."
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and stop.")
 @click.option(
@@ -145,6 +181,8 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 def train_command(
     dataset: str,
     size: str,
+    preset: str | None,
+    settings: tuple[str, ...],
     dry_run: bool,
     datasets_dir: Path,
     checkpoints_dir: Path,
@@ -154,24 +192,26 @@ def train_command(
 ) -> None:
     """Train a generator on a folder of pictures, flat or with one subfolder per class.
 
-    The same command again resumes where it stopped. Checkpoints appear in checkpoints/, sample
-    grids and stats.jsonl in runs/NAME/.
+    The same command again resumes where it stopped. Checkpoints appear in checkpoints/; open
+    runs/NAME/index.html to watch it learn.
 
     \b
         artbot train --dataset flowers --size 64 --minutes 20
         artbot train --dataset ~/paintings --size 256 --device cuda
+        artbot train --dataset flowers --classes
+        artbot train --dataset flowers --preset resgan-s --set gamma=8 --dry-run
     """
     share_the_processor()
     folders = Folders(datasets_dir, checkpoints_dir, runs_dir, cache_dir)
     display = open_display()
     try:
-        finished = _train(dataset, int(size), folders, chosen, dry_run, display)
+        chosen |= dict(parse_setting(text) for text in settings)
+        finished = _train(dataset, int(size), preset, folders, chosen, dry_run, display)
     except (MemoryError, RuntimeError) as error:  # CUDA's own error is a RuntimeError
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise OutOfMemory(
-            f"out of memory ({str(error).splitlines()[0]}). "
-            "Try half the --batch, or a smaller --size or --width."
+            f"out of memory ({str(error).splitlines()[0]}). Try a smaller --width or --size."
         ) from error
     finally:
         display.close()
@@ -179,16 +219,10 @@ def train_command(
         click.get_current_context().exit(130)  # the shell's code for a program ended by Ctrl-C
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """Also where torch says so only in words, as its CPU allocator does."""
-    words = str(error)
-    is_said = "out of memory" in words or "can't allocate memory" in words
-    return isinstance(error, MemoryError) or is_said
-
-
 def _train(
     dataset: str,
     size: int,
+    preset: str | None,
     folders: Folders,
     chosen: dict[str, Any],
     dry_run: bool,
@@ -196,8 +230,7 @@ def _train(
 ) -> bool:
     """Resolve, prepare, train. True when the budget was spent, False when asked to stop."""
     from trainers.data.folder import list_pictures
-    from trainers.data.sources import Source, fetch_once, find_dataset
-    from trainers.presets import preset
+    from trainers.data.sources import Source, find_dataset
 
     found = find_dataset(dataset, folders.datasets)
     if isinstance(found, Source):
@@ -205,41 +238,32 @@ def _train(
     else:
         folder, num_files = found, len(list_pictures(found))
     settings = {name: value for name, value in chosen.items() if value is not None}
-    config = _resolve_config(folder, size, preset(size, num_files) | settings)
+    base = resolve_preset(preset, settings.get("arch"), size, num_files)
+    config = _resolve_config(folder, size, base | settings)
+    check_combination(config)
     if dry_run:
-        _print_plan(config, folder, num_files, folders)
+        _print_plan(config, found, num_files, folders)
         _check_saved_state(config, folders)
         return True
-    _check_places(folders)
-    if isinstance(found, Source):
-        display.note(f"{found.name}: {found.summary} ({num_files} pictures, {found.licence})")
-        making = f"making {found.name}"
-        fetch_once(
-            found, folders.datasets, lambda done, total: display.preparing(making, done, total)
-        )
-
-    from trainers.data.cache import load_pictures
-
-    pictures = load_pictures(
-        folder,
-        size,
-        folders.cache,
-        lambda done, total: display.preparing("preparing pictures", done, total),
-    )
-    _report_pictures(pictures, folder, size, folders.runs / config.run, display)
+    _check_places(folders.checkpoints, folders.runs, folders.cache)
+    pictures = prepare_pictures(dataset, size, folders, display)
+    _report_pictures(pictures, folder, config, folders.runs / config.run, display)
     display.note("starting torch …")
     from trainers.loop import train
 
-    stop = _StopRequest(display)
+    stop = StopRequest(display)
     with stop:
         result = train(config, pictures, folders, display, stop.is_requested)
     display.close()
     kimg = f"{result.images_seen / 1000:.1f} kimg"
-    if result.checkpoint is None:
+    if result.checkpoint is None and result.is_finished:
         display.note(f"{config.run} is already at {kimg}; raise --kimg or --minutes to go on.")
     else:
-        display.note(f"checkpoint: {result.checkpoint}")
-        display.note(f"grids:      {folders.runs / config.run / 'samples'}")
+        if result.checkpoint is not None:
+            display.note(f"checkpoint: {result.checkpoint}")
+        display.note(f"its page:   {folders.runs / config.run / 'index.html'}")
+        if result.ended_early:
+            display.note(f"ended at {kimg}: {result.ended_early}")
         if not result.is_finished:
             display.note(
                 f"stopped at {kimg}; everything is saved, the same command goes on from there."
@@ -247,11 +271,34 @@ def _train(
     return result.is_finished
 
 
+def prepare_pictures(dataset: str, size: int, folders: Folders, display: Display) -> PictureSet:
+    """The pictures of `--dataset` at a size, fetched and decoded now if they were not before.
+
+    Raises DatasetNotFound, DatasetError, StorageError.
+    """
+    from trainers.data.cache import load_pictures
+    from trainers.data.sources import Source, fetch_once, find_dataset
+
+    found = find_dataset(dataset, folders.datasets)
+    if isinstance(found, Source):
+        display.note(
+            f"{found.name}: {found.summary} ({found.num_pictures} pictures, {found.licence})"
+        )
+        folder = folders.datasets / found.name
+        making = partial(display.preparing, f"making {found.name}")
+        fetch_once(found, folders.datasets, making)
+    else:
+        folder = found
+    return load_pictures(
+        folder, size, folders.cache, partial(display.preparing, "preparing pictures")
+    )
+
+
 def _resolve_config(folder: Path, size: int, settings: dict[str, Any]) -> TrainConfig:
     """Fill in the run's name and the device."""
     from trainers.inference import resolve_device
 
-    run = settings.pop("run", None) or f"{_as_name(folder.resolve().name)}-{size}"
+    run = settings.pop("run", None) or f"{as_name(folder.resolve().name)}-{size}"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", run):
         raise SettingsError(
             f"--run {run}: use letters, digits, dots, dashes and underscores, at most 100."
@@ -263,15 +310,15 @@ def _resolve_config(folder: Path, size: int, settings: dict[str, Any]) -> TrainC
     return TrainConfig(run=run, size=size, device=device, **settings)
 
 
-def _as_name(folder_name: str) -> str:
+def as_name(folder_name: str) -> str:
     """A folder's name as part of a run's: `Öl auf Leinwand` -> `Ol-auf-Leinwand`."""
     ascii_name = unicodedata.normalize("NFKD", folder_name).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_name).strip("-._")[:80] or "pictures"
 
 
-def _check_places(folders: Folders) -> None:
+def _check_places(*places: Path) -> None:
     """Find out now, not after the first tick, that a folder cannot be written."""
-    for place in (folders.checkpoints, folders.runs, folders.cache):
+    for place in places:
         try:
             place.mkdir(parents=True, exist_ok=True)
             probe = place / ".artbot-can-write"
@@ -284,7 +331,7 @@ def _check_places(folders: Folders) -> None:
 
 
 def _report_pictures(
-    pictures: Any, folder: Path, size: int, run_folder: Path, display: Display
+    pictures: PictureSet, folder: Path, config: TrainConfig, run_folder: Path, display: Display
 ) -> None:
     """How many pictures there are, which were left out and why; the whole list goes to the run."""
     classes = f" in {len(pictures.class_names)} classes" if pictures.class_names else ""
@@ -300,22 +347,44 @@ def _report_pictures(
         write_atomically(report, lambda file: file.write(lines.encode("utf-8", "surrogateescape")))
         if len(pictures.rejections) > shown:
             display.note(f"  … and {len(pictures.rejections) - shown} more, all in {report}")
+    if config.classes:
+        from trainers.data.cache import for_people
+
+        subfolders = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
+        for name in map(for_people, subfolders):
+            if name not in pictures.class_names:
+                display.note(f"  left out: class {name}, which has no usable picture")
     if pictures.num_upscaled:
         display.note(
-            f"  {pictures.num_upscaled} of {len(pictures)} are smaller than {size} px and were enlarged; "
+            f"  {pictures.num_upscaled} of {len(pictures)} are smaller than {config.size} px and were enlarged; "
             "a smaller --size would look sharper."
         )
 
 
-def _print_plan(config: TrainConfig, folder: Path, num_files: int, folders: Folders) -> None:
-    """The resolved configuration, on standard output."""
-    from trainers.networks import Shape, load_architecture
+def _print_plan(
+    config: TrainConfig, found: Path | Source, num_files: int, folders: Folders
+) -> None:
+    """The resolved configuration, on standard output; every row but the last few can be `--set`."""
+    from trainers.data.folder import check_classes, list_pictures
+    from trainers.networks import load_architecture
+    from trainers.networks.check import check_shape
     from trainers.networks.cost import measure
 
-    cost = measure(load_architecture(config.arch), Shape(config.size, config.z_dim, config.width))
+    where = found if isinstance(found, Path) else folders.datasets / found.name
+    listed = list_pictures(found) if isinstance(found, Path) else []
+    class_names = sorted({file.class_name for file in listed if file.class_name})
+    if config.classes and isinstance(found, Path):
+        num_outside = sum(file.class_name is None for file in listed)
+        check_classes(found.name, class_names, num_outside)
+    shape = config.shape(class_names)
+    check_shape(config.arch, shape)
+    cost = measure(load_architecture(config.arch), shape)
+    frozen = ""
+    if cost.discriminator_frozen_parameters:
+        frozen = f" and {cost.discriminator_frozen_parameters / 1e6:.2f} M frozen ones"
     state = folders.runs / config.run / "state.pt"
     rows = [
-        ("pictures", f"{folder} ({num_files} files)"),
+        ("pictures", f"{where} ({num_files} files)"),
         *((name, value) for name, value in config.as_dict().items()),
         (
             "generator",
@@ -323,7 +392,8 @@ def _print_plan(config: TrainConfig, folder: Path, num_files: int, folders: Fold
         ),
         (
             "discriminator",
-            f"{cost.discriminator_parameters / 1e6:.2f} M parameters, {cost.discriminator_macs / 1e9:.2f} GMAC a picture",
+            f"{cost.discriminator_parameters / 1e6:.2f} M parameters{frozen}, "
+            f"{cost.discriminator_macs / 1e9:.2f} GMAC a picture",
         ),
         ("steps", f"{config.kimg * 1000 / config.batch:,.0f}"),
         ("state", f"{state} ({'resume' if state.exists() else 'new run'})"),
@@ -331,7 +401,14 @@ def _print_plan(config: TrainConfig, folder: Path, num_files: int, folders: Fold
         ("cache", folders.cache),
     ]
     for name, value in rows:
-        click.echo(f"{name:20} {'-' if value is None else value}")
+        click.echo(f"{name:20} {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    """As `--set` takes it."""
+    if value is None:
+        return "-"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check_saved_state(config: TrainConfig, folders: Folders) -> None:
@@ -343,7 +420,7 @@ def _check_saved_state(config: TrainConfig, folders: Folders) -> None:
         check_fixed_settings(saved["config"], config)
 
 
-class _StopRequest:
+class StopRequest:
     """First Ctrl-C or SIGTERM: finish the step, save, stop. Second Ctrl-C: at once."""
 
     def __init__(self, display: Display) -> None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from trainers.samples import FixedNoise
+
+SETTLING_BATCH = 32
+"""Pictures over which batch norm takes its statistics at once while the average settles."""
 
 
 def decay_for(half_life_kimg: float, images_seen: int, batch: int) -> float:
@@ -26,11 +31,11 @@ def update(average: nn.Module, live: nn.Module, decay: float) -> None:
 
 
 @torch.no_grad()
-def settled(average: nn.Module, latents: Tensor, batch: int) -> nn.Module:
+def settled(average: nn.Module, noise: FixedNoise) -> nn.Module:
     """A copy of `average` for inference, its batch-norm statistics measured for its own weights.
 
     Running statistics gathered along the live generator's path fit neither network; they are
-    replaced by the plain mean over the pictures of `latents` ("standing statistics", Brock et al.
+    replaced by the plain mean over the pictures of `noise` ("standing statistics", Brock et al.
     2019, appendix). `average` itself is left untouched, so measuring never changes training.
     """
     network = copy.deepcopy(average)
@@ -40,6 +45,6 @@ def settled(average: nn.Module, latents: Tensor, batch: int) -> nn.Module:
         norm.momentum = None  # cumulative mean over the passes below
     network.train()
     if norms:
-        for part in latents.split(batch):
-            network(part)
+        for part in noise.parts(SETTLING_BATCH):
+            network(*part)
     return network.eval()

@@ -6,7 +6,7 @@ TrainerError               exit code 1
 │   └── DatasetNotFound    exit code 2: no such folder, no such source
 ├── ResumeRefused          the run's saved state and today's settings cannot be combined
 ├── RunBusy                another process is training this run
-├── TrainingDiverged       a loss or a weight stopped being a number
+├── TrainingStopped        the guard ended a run that it could not mend; the best checkpoint is kept
 ├── OutOfMemory            the device cannot hold the networks and a batch
 ├── StorageError           a file could not be written whole
 └── CheckpointRefused      an exported generator is damaged, foreign or not one at all
@@ -41,7 +41,7 @@ class RunBusy(TrainerError):
     pass
 
 
-class TrainingDiverged(TrainerError):
+class TrainingStopped(TrainerError):
     pass
 
 
@@ -55,3 +55,10 @@ class StorageError(TrainerError):
 
 class CheckpointRefused(TrainerError):
     """Raised with the reason alone, so that a caller can say which checkpoint it was."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Also where torch says so only in words, as its CPU allocator does."""
+    words = str(error)
+    is_said = "out of memory" in words or "can't allocate memory" in words
+    return isinstance(error, MemoryError) or is_said

@@ -37,18 +37,20 @@ def export_checkpoint(
     pictures: PictureSet,
     images_seen: int,
     checkpoints: Path,
+    is_best: bool = False,
 ) -> Path:
     """Write the checkpoint in a hidden folder, flush everything, rename it into place.
 
     `generator` is in inference mode. Exporting the same weights under the same name again changes
-    nothing; other weights under that name get the next free name. Raises StorageError.
+    nothing; other weights under that name get the next free name, and so do the best ones where
+    something was exported since: the best is to be the run's latest. Raises StorageError.
     """
     kimg = images_seen / 1000
     # Contiguous: a checkpoint must not depend on the memory layout that was quickest to train in.
     tensors = {name: t.detach().cpu().contiguous() for name, t in generator.state_dict().items()}
     weights = safetensors.torch.save(tensors)
     sha256 = hashlib.sha256(weights).hexdigest()
-    folder = _free_name(checkpoints, checkpoint_name(config.run, kimg), sha256)
+    folder = _free_name(checkpoints, checkpoint_name(config.run, kimg, is_best), sha256, is_best)
     if folder.exists():
         return folder
     manifest = Manifest(
@@ -61,6 +63,12 @@ def export_checkpoint(
         size=config.size,
         z_dim=config.z_dim,
         width=config.width,
+        blocks=config.blocks,
+        upsampling=config.upsampling,
+        attention=config.attention,
+        multi_scale=config.multi_scale,
+        is_conditional=config.classes,
+        holdout=config.holdout,
         sha256=sha256,
         num_bytes=len(weights),
         seed=config.seed,
@@ -89,21 +97,35 @@ def export_checkpoint(
 
 def sweep_exports(checkpoints: Path, run: str) -> None:
     """Remove what a killed export of this run left behind. Only for the holder of the run's lock."""
-    unfinished = re.compile(rf"\.{re.escape(run)}-\d{{6}}(-\d+)?\.[0-9a-f]{{8}}\.tmp")
+    unfinished = re.compile(rf"\.{re.escape(run)}-\d{{6}}(-best)?(-\d+)?\.[0-9a-f]{{8}}\.tmp")
     for leftover in checkpoints.glob(".*.tmp"):
         if unfinished.fullmatch(leftover.name):
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _free_name(checkpoints: Path, name: str, sha256: str) -> Path:
+def _free_name(checkpoints: Path, name: str, sha256: str, must_be_latest: bool) -> Path:
     """`name`, or the first of `name`-2, `name`-3, … that is free or already holds these weights."""
     folder, number = checkpoints / name, 1
     while folder.exists():
         try:
-            if read_manifest(folder).sha256 == sha256:
+            holding = read_manifest(folder)
+            is_it = holding.sha256 == sha256
+            if is_it and not (must_be_latest and _is_overtaken(holding, checkpoints)):
                 return folder
         except CheckpointRefused:
             pass  # something else has that name; it is not ours to remove
         number += 1
         folder = checkpoints / f"{name}-{number}"
     return folder
+
+
+def _is_overtaken(manifest: Manifest, checkpoints: Path) -> bool:
+    """Whether the same run exported something else after it."""
+    for folder in checkpoints.glob("[!.]*"):
+        try:
+            other = read_manifest(folder)
+        except CheckpointRefused:
+            continue
+        if other.run == manifest.run and other.created_at > manifest.created_at:
+            return True
+    return False

@@ -5,6 +5,7 @@ Imports torch, so only the render child and training import this module.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -13,10 +14,11 @@ import safetensors
 import torch
 from torch import nn
 
-from trainers.errors import CheckpointRefused
+from trainers.errors import CheckpointRefused, SettingsError
 from trainers.latents import latent_for
-from trainers.manifest import WEIGHTS_FILE, Manifest, read_manifest
+from trainers.manifest import WEIGHTS_FILE, Manifest, class_for, read_manifest
 from trainers.networks import load_architecture
+from trainers.networks.check import check_shape
 from trainers.samples import to_bytes
 
 SMOKE_SEEDS = (1, 2, 3, 4)
@@ -32,16 +34,38 @@ class LoadedGenerator:
         self._device = device
         self.manifest = manifest
 
-    @torch.inference_mode()
-    def paint(self, seed: int, truncation_psi: float = 1.0) -> np.ndarray:
-        """uint8 RGB, shape (size, size, 3), the picture of `seed`. Raises CheckpointRefused if the
-        network gives numbers that are none."""
-        z = latent_for(seed, self.manifest.z_dim, truncation_psi)
-        picture = self._network(z[None].to(self._device))
-        if not torch.isfinite(picture).all():
-            raise CheckpointRefused(f"the generator gives values that are no numbers (seed {seed})")
-        image: np.ndarray = to_bytes(picture)[0]
+    @property
+    def device(self) -> str:
+        return self._device
+
+    def paint(
+        self, seed: int, truncation_psi: float = 1.0, class_name: str | None = None
+    ) -> np.ndarray:
+        """uint8 RGB, shape (size, size, 3), the picture of `seed`.
+
+        `class_name`: see `paint_latents`. Raises CheckpointRefused if the network gives numbers that
+        are none.
+        """
+        latent = latent_for(seed, self.manifest.z_dim, truncation_psi)
+        if class_name is None:
+            class_name = class_for(seed, self.manifest)
+        image: np.ndarray = self.paint_latents(latent[None], class_name)[0]
         return image
+
+    @torch.inference_mode()
+    def paint_latents(self, latents: torch.Tensor, class_name: str | None = None) -> np.ndarray:
+        """uint8 RGB, shape (B, size, size, 3), of float latents (B, z_dim).
+
+        `class_name` is one of the manifest's; it must be given exactly where there are any.
+        """
+        classes = None
+        if class_name is not None:
+            index = self.manifest.class_names.index(class_name)
+            classes = torch.full((len(latents),), index, device=self._device)
+        pictures = self._network(latents.to(self._device), classes)
+        if not torch.isfinite(pictures).all():
+            raise CheckpointRefused("the generator gives values that are no numbers")
+        return to_bytes(pictures)
 
     def environment(self) -> dict[str, str]:
         """What the pixels may depend on besides checkpoint, seed and recipe."""
@@ -90,8 +114,14 @@ def load_generator(folder: Path, device: str = "cpu") -> LoadedGenerator:
         raise CheckpointRefused(
             f"its architecture {manifest.arch!r} is not known to this artbot"
         ) from error
+    # Of the discriminator's normalisation a checkpoint says nothing: any that exists will do.
+    shape = dataclasses.replace(manifest.shape, d_norm=architecture.d_norms[0])
+    try:
+        check_shape(manifest.arch, shape)
+    except SettingsError as error:
+        raise CheckpointRefused(f"its network cannot be built: {error}") from error
     with torch.device("meta"):
-        network = architecture.build_generator(manifest.shape)
+        network = architecture.build_generator(shape)
     expected = {name: (tuple(t.shape), t.dtype) for name, t in network.state_dict().items()}
     tensors = _read_tensors(folder / WEIGHTS_FILE, expected)
     network.load_state_dict(tensors, strict=True, assign=True)

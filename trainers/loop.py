@@ -1,4 +1,4 @@
-"""The training algorithm, top to bottom."""
+"""The training algorithm, top to bottom: step, look, judge, save."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import json
 import math
 import time
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainers import ema, state
+from trainers import state
 from trainers.config import (
     Folders,
     OnResume,
@@ -24,27 +24,40 @@ from trainers.config import (
     check_fixed_settings,
     settings_that_differ,
 )
+from trainers.data.augment import has_flat_background, parse_operations
 from trainers.data.cache import PictureSet
-from trainers.data.order import PictureOrder
-from trainers.errors import TrainingDiverged
+from trainers.data.feed import PictureFeed
+from trainers.data.folder import check_classes
+from trainers.data.split import held_out_indices
+from trainers.errors import (
+    OutOfMemory,
+    ResumeRefused,
+    StorageError,
+    TrainingStopped,
+    is_out_of_memory,
+)
 from trainers.export import export_checkpoint, sweep_exports
 from trainers.files import storage_errors, sweep_leftovers, write_atomically
-from trainers.latents import latents_for
-from trainers.losses import discriminator_loss, generator_loss
-from trainers.networks import Shape, load_architecture
+from trainers.guard import SKIPS_IN_A_ROW, Guard, GuardEvent, Health, Reaction, Signals
+from trainers.learner import Learner, StepMeans
+from trainers.networks import load_architecture
+from trainers.networks.check import check_shape
+from trainers.observer import Look, Observer
 from trainers.progress import Display, Pace, TickStats
 from trainers.runlock import hold_run
-from trainers.samples import grid_columns, png_bytes, render_grid
+from trainers.samples import png_bytes
+from trainers.seeing.page import write_page
+from trainers.seeing.tensorboard import open_tensorboard
 
-GRID_SEED = 1
-SETTLING_SEED = 1_000_000
-NUM_SETTLING_LATENTS = 256
-"""Pictures over which the exported generator's batch-norm statistics are measured."""
-SETTLING_BATCH = 32
 DISPLAY_EVERY_S = 1.0
-DEVICE_SHARE_FOR_PICTURES = 0.4
-"""Pictures live on the graphics card when they fill at most this share of its memory."""
+STEPS_BETWEEN_FAULT_CHECKS = 64
+"""On a graphics card; a CPU is asked after every step, where the answer costs nothing."""
+MIN_MICRO_BATCH = 2
+"""Batch norm needs two pictures to take a mean of."""
+LEAKING_FROM_FLAT = frozenset({"cutout"})
+"""Operations whose traces a generator of pictures on a flat background paints (lightweight-gan 107)."""
 STATS_FILE = "stats.jsonl"
+EVENTS_FILE = "guard.jsonl"
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,8 @@ class TrainResult:
     images_seen: int
     is_finished: bool
     """False when the person (or the system) asked it to stop."""
+    ended_early: str = ""
+    """Why it was enough before the budget was spent; empty otherwise."""
 
 
 def train(
@@ -67,102 +82,97 @@ def train(
 ) -> TrainResult:
     """Train until the budget is spent or `should_stop()`; resumes the run's saved state if any.
 
-    Raises ResumeRefused, RunBusy, TrainingDiverged, StorageError.
+    Raises SettingsError, DatasetError, ResumeRefused, RunBusy, OutOfMemory, StorageError, and
+    TrainingStopped when the guard could not mend the run: its best checkpoint is then the latest.
     """
     run_folder = folders.runs / config.run
-    with storage_errors(run_folder):
-        (run_folder / "samples").mkdir(parents=True, exist_ok=True)
-        held = hold_run(run_folder)
-        sweep_leftovers(run_folder)
-        sweep_leftovers(run_folder / "samples")
-        sweep_exports(folders.checkpoints, config.run)
-    with closing(held):
-        # ---- networks, optimisers, random streams -------------------------------------------
+    shape = config.shape(pictures.class_names)
+    check_shape(config.arch, shape)
+    if config.classes:
+        num_outside = int((pictures.class_indices < 0).sum())
+        check_classes(pictures.name, pictures.class_names, num_outside)
+    with ExitStack() as open_things:
+        with storage_errors(run_folder):
+            (run_folder / "samples").mkdir(parents=True, exist_ok=True)
+            open_things.callback(hold_run(run_folder).close)
+            sweep_leftovers(run_folder)
+            sweep_leftovers(run_folder / "samples")
+            sweep_exports(folders.checkpoints, config.run)
+
+        # ---- who learns, from what, who watches ----------------------------------------------
         device = torch.device(config.device)
         torch.manual_seed(config.seed)
         architecture = load_architecture(config.arch)
-        shape = Shape(size=config.size, z_dim=config.z_dim, width=config.width)
-        generator = _place(architecture.build_generator(shape), device)
-        discriminator = _place(architecture.build_discriminator(shape), device)
-        average = _place(architecture.build_generator(shape), device).requires_grad_(False)
-        average.load_state_dict(generator.state_dict())
-        generator_optimiser = _adam(generator, config)
-        discriminator_optimiser = _adam(discriminator, config)
-        z_stream = torch.Generator(device).manual_seed(config.seed)
-        order = PictureOrder(len(pictures), config.seed)
+        learner = Learner(
+            _place(architecture.build_generator(shape), device),
+            _place(architecture.build_discriminator(shape), device),
+            config,
+        )
+        held_out = held_out_indices(len(pictures), config.holdout, pictures.fingerprint)
+        shown = np.setdiff1d(np.arange(len(pictures)), held_out)
+        learner.operations = _operations_for(config, pictures, display)
+        feed = PictureFeed(pictures, shown, config, device)
+        observer = Observer(config, pictures, shown, held_out, folders.cache, display)
+        has_augmentation = config.augment != "none"
+        has_penalty = config.penalty != "none"
+        guard = Guard(has_augmentation=has_augmentation, has_penalty=has_penalty)
+        board = open_tensorboard(run_folder) if config.tensorboard else None
+        if board is not None:
+            open_things.callback(board.close)
         images_seen, exported_images, elapsed_s = 0, 0, 0.0
+
+        def whole_state() -> dict[str, Any]:
+            return {
+                "config": config.as_dict(),
+                "dataset": {
+                    "name": pictures.name,
+                    "fingerprint": pictures.fingerprint,
+                    "class_names": list(pictures.class_names),
+                },
+                "images_seen": images_seen,
+                "exported_images": exported_images,
+                "elapsed_s": pace.elapsed_s,
+                "learner": learner.state(),
+                "feed": feed.state(),
+                "guard": guard.state_dict(),
+                "observer": observer.state(),
+            }
 
         # ---- resume --------------------------------------------------------------------------
         saved = state.load(run_folder)
         if saved is not None:
             _check_resumable(saved, config, pictures, display)
-            generator.load_state_dict(saved["generator"])
-            discriminator.load_state_dict(saved["discriminator"])
-            average.load_state_dict(saved["average"])
-            _restore_optimiser(generator_optimiser, saved["generator_optimiser"], config)
-            _restore_optimiser(discriminator_optimiser, saved["discriminator_optimiser"], config)
-            _restore_stream(z_stream, saved["z_stream"], device, config.seed, display)
-            order.restore(saved["order"])
+            if not learner.restore(saved["learner"]):
+                display.note(
+                    "moved to another kind of device: the resumed run is not bit-identical"
+                )
+            feed.restore(saved["feed"])
+            guard.load_state_dict(saved["guard"])
+            observer.restore(saved["observer"])
             images_seen, elapsed_s = saved["images_seen"], saved["elapsed_s"]
             exported_images = saved["exported_images"]
             display.note(f"resuming {config.run} at {images_seen / 1000:.1f} kimg")
-        with storage_errors(run_folder / STATS_FILE):
-            _forget_later_stats(run_folder / STATS_FILE, images_seen)
-
-        # ---- what every step and every tick needs --------------------------------------------
-        next_pictures = _picture_feed(pictures, order, device, config, z_stream)
-        grid_latents = latents_for(_grid_seeds(config.size), config.z_dim).to(device)
-        settling_latents = latents_for(
-            [SETTLING_SEED + i for i in range(NUM_SETTLING_LATENTS)], config.z_dim
-        ).to(device)
-        # Sums since the last tick: d_loss, g_loss, share right on real, share right on fake.
-        meters, meter_steps = torch.zeros(4, device=device), 0
-        tick_images, tick_started = images_seen, elapsed_s
-        checkpoint = None
+        for log in (STATS_FILE, EVENTS_FILE):
+            _forget_lines(run_folder / log, "elapsed_s", elapsed_s + 1e-3)
+        learner.knobs = guard.knobs
         pace = Pace(config, images_seen, elapsed_s)
-        display.begin(config, pace)
+        if saved is None:
+            state.save(run_folder, whole_state(), state.BEST_FILE)
 
+        # ---- until the budget is spent -------------------------------------------------------
+        tick_images, tick_started = images_seen, elapsed_s
+        checkpoint: Path | None = None
+        ended_early = ""
+        display.begin(config, pace)
         is_finished = pace.is_finished
         while not is_finished:
             step_started = time.monotonic()
-
-            # ---- one step: discriminator, then generator on the same fakes ---------------------
-            real = next_pictures(config.batch)
-            z = torch.randn(config.batch, config.z_dim, generator=z_stream, device=device)
-            fake = generator(z)
-
-            discriminator.requires_grad_(True)
-            real_logits, fake_logits = discriminator(real), discriminator(fake.detach())
-            d_loss = discriminator_loss(real_logits, fake_logits, config.real_label)
-            discriminator_optimiser.zero_grad(set_to_none=True)
-            d_loss.backward()
-            discriminator_optimiser.step()
-
-            # The generator's step needs no gradients of the discriminator's weights: a tenth faster.
-            discriminator.requires_grad_(False)
-            g_loss = generator_loss(discriminator(fake))
-            generator_optimiser.zero_grad(set_to_none=True)
-            g_loss.backward()
-            generator_optimiser.step()
-
+            real, classes = feed.next(config.batch)
             images_seen += config.batch
-            ema.update(
-                average,
-                generator,
-                ema.decay_for(config.ema_half_life_kimg, images_seen, config.batch),
-            )
-
-            # ---- book-keeping: nothing here waits for the device ---------------------------------
-            with torch.no_grad():
-                right_on_real = (real_logits > 0).float().mean()
-                right_on_fake = (fake_logits < 0).float().mean()
-                meters += torch.stack(
-                    [d_loss.detach(), g_loss.detach(), right_on_real, right_on_fake]
-                )
-            meter_steps += 1
+            _step_within_memory(learner, real, classes, images_seen, pace.fraction, display)
             pace.step_done(config.batch, time.monotonic() - step_started)
             if display.wants_losses(DISPLAY_EVERY_S):
-                display.losses(*(meters / meter_steps).tolist())
+                display.losses(learner.means())
             display.advance(pace)
 
             # Asked once a step: minutes that run out while a tick is written end with the next one.
@@ -170,85 +180,95 @@ def train(
             is_tick = (
                 images_seen - tick_images >= config.tick_kimg * 1000
                 or pace.elapsed_s - tick_started >= config.tick_s
+                or _is_out_of_hand(learner)
             )
             if not (is_tick or stopping or is_finished):
                 continue
 
-            # ---- a tick: look, write down, save --------------------------------------------------
+            # ---- a tick: look, and let the guard judge -------------------------------------------
             overhead_started = time.monotonic()
-            means = (meters / meter_steps).tolist()
-            settled = ema.settled(average, settling_latents, SETTLING_BATCH)
-            # The losses are those before the last update; only the weights tell what it did.
-            if not (all(map(math.isfinite, means)) and _is_finite(settled, discriminator)):
-                raise TrainingDiverged(
-                    f"{config.run} diverged between {tick_images / 1000:.1f} and {images_seen / 1000:.1f} "
-                    f"kimg: a loss or a weight is no longer a number. The state at {tick_images / 1000:.1f} kimg and all "
-                    f"checkpoints are kept. Go on from there with a smaller --lr (now {config.lr:g})."
-                )
-            grid = render_grid(settled, grid_latents)
-            grid_path = run_folder / "samples" / f"kimg-{images_seen / 1000:010.3f}.png"
-            write_atomically(grid_path, partial(_write, content=png_bytes(grid)))
-            stats = TickStats(
-                kimg=images_seen / 1000,
-                elapsed_s=round(pace.elapsed_s, 3),
-                sec_per_kimg=round(pace.sec_per_kimg, 3),
-                d_loss=means[0],
-                g_loss=means[1],
-                d_right_on_real=means[2],
-                d_right_on_fake=means[3],
-            )
-            # Before the state: a run killed in between exports the same checkpoint again.
-            if (
-                images_seen - exported_images >= config.export_kimg * 1000
-                or stopping
-                or is_finished
-            ):
-                checkpoint = export_checkpoint(
-                    settled, grid, config, pictures, images_seen, folders.checkpoints
+            means = learner.means()
+            learner.forget()
+            augment_p = learner.augment_p(pace.fraction)
+            look = observer.look(learner.average, pace.elapsed_s, is_last=is_finished)
+            signals = _signals(means, look, learner, images_seen, pace.fraction, augment_p)
+            verdict = guard.look(signals) if config.guard else None
+            if verdict is None and _has_diverged(signals):
+                raise TrainingStopped(_diverged_unguarded(config, tick_images, images_seen))
+            is_ill = verdict is not None and verdict.health is Health.ILL
+            reactions = verdict.reactions if verdict is not None else ()
+            gives_up = Reaction.STOP in reactions
+            is_enough = gives_up or Reaction.FINISH in reactions
+            is_finished = is_finished or is_enough
+
+            # ---- keep: a checkpoint before the state, so that a run killed in between exports the
+            # ---- same one again; nothing of an ill network
+            exported: Path | None = None
+            is_due = images_seen - exported_images >= config.export_kimg * 1000
+            if (is_due or stopping or is_finished) and not is_ill:
+                checkpoint = exported = export_checkpoint(
+                    look.network, look.grid, config, pictures, images_seen, folders.checkpoints
                 )
                 exported_images = images_seen
-            with (
-                storage_errors(run_folder / STATS_FILE),
-                open(run_folder / STATS_FILE, "a", encoding="utf-8") as log,
-            ):
-                log.write(json.dumps(asdict(stats)) + "\n")
-            state.save(
-                run_folder,
-                {
-                    "config": config.as_dict(),
-                    "dataset": {"name": pictures.name, "fingerprint": pictures.fingerprint},
-                    "images_seen": images_seen,
-                    "exported_images": exported_images,
-                    "elapsed_s": pace.elapsed_s,
-                    "generator": generator.state_dict(),
-                    "discriminator": discriminator.state_dict(),
-                    "average": average.state_dict(),
-                    "generator_optimiser": generator_optimiser.state_dict(),
-                    "discriminator_optimiser": discriminator_optimiser.state_dict(),
-                    "z_stream": {"device": device.type, "state": z_stream.get_state()},
-                    "order": order.state(),
-                },
+            if verdict is not None and verdict.is_best:
+                state.save(run_folder, whole_state(), state.BEST_FILE)
+            elif verdict is not None and is_finished:
+                best = _export_best(run_folder, learner, observer, config, pictures, folders)
+                if best is not None:
+                    checkpoint = exported = best
+            if Reaction.ROLL_BACK in reactions or gives_up:
+                earlier = _state_to_go_back_to(run_folder)
+                learner.restore(earlier["learner"])
+                learner.reseed(config.seed + 1000 * guard.knobs.rollbacks)
+                feed.restore(earlier["feed"])
+                images_seen = earlier["images_seen"]
+                exported_images = min(exported_images, images_seen)
+                pace = Pace(config, images_seen, pace.elapsed_s)
+            best_kimg = guard.best_kimg
+            if gives_up:
+                # Whoever starts the run again, with other settings, begins at its best and with a
+                # guard that may act; it would stop at once otherwise.
+                guard = Guard(has_augmentation=has_augmentation, has_penalty=has_penalty)
+            learner.knobs = guard.knobs
+
+            # ---- write down, save, show ----------------------------------------------------------
+            stats = _stats(means, look, augment_p, signals.kimg, pace)
+            event = (
+                GuardEvent(signals.kimg, round(pace.elapsed_s, 3), verdict)
+                if verdict is not None and verdict.is_news
+                else None
             )
-            display.tick(stats, pace, checkpoint if exported_images == images_seen else None)
-            meters, meter_steps = meters.zero_(), 0
+            _write_tick(run_folder, look, stats, event, images_seen / 1000)
+            if board is not None:
+                board.scalars(stats.as_dict(), stats.kimg)
+                board.image(look.grid, stats.kimg)
+            pace.overhead(time.monotonic() - overhead_started)
+            overhead_started = time.monotonic()
+            state.save(run_folder, whole_state())
+            if event is not None:
+                display.note(event.verdict.words)
+            display.tick(stats, pace, exported)
             pace.overhead(time.monotonic() - overhead_started)
             tick_images, tick_started = images_seen, pace.elapsed_s
+            if gives_up:
+                assert verdict is not None
+                kept = "No tick was good enough to keep"
+                if best_kimg is not None and checkpoint is not None:
+                    kept = f"The best generator is checkpoint {checkpoint.name}"
+                raise TrainingStopped(
+                    f"{config.run} could not be mended: {verdict.words}. {kept}; "
+                    f"what the guard did is in {run_folder / EVENTS_FILE}."
+                )
+            if is_enough:
+                assert verdict is not None
+                ended_early = verdict.words
             if stopping:
                 return TrainResult(checkpoint, images_seen, is_finished)
 
-        return TrainResult(checkpoint, images_seen, is_finished=True)
+        return TrainResult(checkpoint, images_seen, True, ended_early)
 
 
-def _is_finite(*networks: nn.Module) -> bool:
-    return all(
-        bool(torch.isfinite(tensor).all())
-        for network in networks
-        for tensor in network.state_dict().values()
-    )
-
-
-def _write(file: BinaryIO, content: bytes) -> None:
-    file.write(content)
+# ---- before the first step -----------------------------------------------------------------------
 
 
 def _place(network: nn.Module, device: torch.device) -> nn.Module:
@@ -256,55 +276,34 @@ def _place(network: nn.Module, device: torch.device) -> nn.Module:
     return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def _adam(network: nn.Module, config: TrainConfig) -> torch.optim.Adam:
-    return torch.optim.Adam(network.parameters(), lr=config.lr, betas=(config.beta1, config.beta2))
-
-
-def _grid_seeds(size_px: int) -> list[int]:
-    return [GRID_SEED + i for i in range(grid_columns(size_px) ** 2)]
-
-
-def _picture_feed(
-    pictures: PictureSet,
-    order: PictureOrder,
-    device: torch.device,
-    config: TrainConfig,
-    flips: torch.Generator,
-) -> Callable[[int], Tensor]:
-    """A function giving the next `count` pictures: float (count, 3, size, size) in [-1, 1] on `device`."""
-    on_device: Tensor | None = None
-    if device.type == "cuda":
-        memory = torch.cuda.get_device_properties(device).total_memory
-        if pictures.images.nbytes <= DEVICE_SHARE_FOR_PICTURES * memory:
-            on_device = torch.from_numpy(np.array(pictures.images)).to(device)
-
-    def next_pictures(count: int) -> Tensor:
-        indices = order.next(count)
-        if on_device is not None:
-            batch = on_device[indices.to(device)]
-        else:
-            batch = torch.from_numpy(pictures.images[indices.numpy()]).to(device)
-        # (B, H, W, 3) seen as (B, 3, H, W) is already channels-last: no copy.
-        real = batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-        if config.flip:
-            mirrored = torch.rand(count, generator=flips, device=device) < 0.5
-            real = torch.where(mirrored[:, None, None, None], real.flip(3), real)
-        return real
-
-    return next_pictures
+def _operations_for(config: TrainConfig, pictures: PictureSet, display: Display) -> tuple[str, ...]:
+    """The augmentation's operations, without those that leak from pictures on a flat background."""
+    operations = parse_operations(config.augment_ops)
+    if config.augment == "none" or not has_flat_background(pictures.images):
+        return operations
+    safe = tuple(name for name in operations if name not in LEAKING_FROM_FLAT)
+    if safe != operations:
+        left_out = ", ".join(name for name in operations if name in LEAKING_FROM_FLAT)
+        display.note(
+            f"the pictures lie on one flat background: no augmentation by {left_out}, which would show in it"
+        )
+    return safe
 
 
 def _check_resumable(
-    saved: dict[str, object], config: TrainConfig, pictures: PictureSet, display: Display
+    saved: dict[str, Any], config: TrainConfig, pictures: PictureSet, display: Display
 ) -> None:
     """Say what changed since the state was saved; refuse what would not fit the saved weights."""
-    saved_config = saved["config"]
-    assert isinstance(saved_config, dict)
-    check_fixed_settings(saved_config, config)
-    for name, old, new in settings_that_differ(saved_config, config)[OnResume.ADOPTED]:
+    check_fixed_settings(saved["config"], config)
+    for name, old, new in settings_that_differ(saved["config"], config)[OnResume.ADOPTED]:
         display.note(f"changed since the last session: {name} {old} -> {new}")
     dataset = saved["dataset"]
-    assert isinstance(dataset, dict)
+    classes_then, classes_now = dataset["class_names"], list(pictures.class_names)
+    if config.classes and classes_then != classes_now:
+        raise ResumeRefused(
+            f"run {config.run} learned the classes {', '.join(classes_then)}; the pictures now have "
+            f"{', '.join(classes_now)}. Put the subfolders back, or start another run with --run NAME."
+        )
     if dataset["fingerprint"] != pictures.fingerprint:
         display.note(
             f"the pictures changed since the last session ({dataset['name']} "
@@ -312,43 +311,183 @@ def _check_resumable(
         )
 
 
-def _restore_optimiser(
-    optimiser: torch.optim.Adam, saved: dict[str, object], config: TrainConfig
-) -> None:
-    optimiser.load_state_dict(saved)
-    for (
-        group
-    ) in optimiser.param_groups:  # a changed --lr is adopted, not overwritten by the old one
-        group["lr"], group["betas"] = config.lr, (config.beta1, config.beta2)
+# ---- parts of a step and of a tick ---------------------------------------------------------------
 
 
-def _restore_stream(
-    stream: torch.Generator,
-    saved: dict[str, object],
-    device: torch.device,
-    seed: int,
+def _step_within_memory(
+    learner: Learner,
+    real: Tensor,
+    classes: Tensor | None,
+    images_seen: int,
+    fraction: float,
     display: Display,
 ) -> None:
-    if saved["device"] == device.type:
-        assert isinstance(saved["state"], Tensor)
-        stream.set_state(saved["state"])
-    else:
-        # Each device has a random stream of its own kind; beginning at the seed would repeat the z's.
-        stream.manual_seed(seed + 1)
+    """One step; where memory runs out, again in smaller pieces, which give the same gradients."""
+    while True:
+        try:
+            learner.step(real, classes, images_seen, fraction)
+            return
+        except (MemoryError, RuntimeError) as error:  # CUDA's own error is a RuntimeError
+            if not is_out_of_memory(error):
+                raise
+            if learner.micro_batch <= MIN_MICRO_BATCH:
+                raise OutOfMemory(
+                    f"out of memory even with {learner.micro_batch} pictures at a time "
+                    f"({str(error).splitlines()[0]}). Try a smaller --width or --size."
+                ) from error
+        # Outside of the handler: the error holds the tensors that filled the memory.
+        learner.halve_micro_batch(MIN_MICRO_BATCH)
+        if real.device.type == "cuda":
+            torch.cuda.empty_cache()
         display.note(
-            f"moved from {saved['device']} to {device.type}: the resumed run is not bit-identical"
+            f"out of memory: going on with {learner.micro_batch} pictures at a time, "
+            f"{len(real)} to a step as before (slower, the same result"
+            + (" but for batch norm, which sees fewer together)" if learner.has_batch_norm else ")")
         )
 
 
-def _forget_later_stats(path: Path, images_seen: int) -> None:
-    """Drop the lines of ticks whose state was never saved (killed in between); they will come again."""
+def _is_out_of_hand(learner: Learner) -> bool:
+    """Whether so many steps in a row came to nothing that the guard must look now."""
+    if learner.device.type != "cpu" and learner.steps % STEPS_BETWEEN_FAULT_CHECKS:
+        return False
+    return learner.steps_skipped_in_a_row >= SKIPS_IN_A_ROW
+
+
+def _signals(
+    means: StepMeans,
+    look: Look,
+    learner: Learner,
+    images_seen: int,
+    fraction: float,
+    augment_p: float,
+) -> Signals:
+    return Signals(
+        kimg=images_seen / 1000,
+        fraction=fraction,
+        is_finite=learner.is_finite,
+        skipped_steps=means.skipped_steps,
+        skipped_in_a_row=means.most_skipped_in_a_row,
+        d_loss=means.d_loss,
+        g_loss=means.g_loss,
+        d_right=(means.d_right_on_real + means.d_right_on_fake) / 2,
+        gradient_norm=means.gradient_norm,
+        penalty_share=means.penalty / max(abs(means.d_loss), 1e-8),
+        augment_p=augment_p,
+        pixel_diversity=look.pixel_diversity,
+        dead_share=look.dead_share,
+        scores=look.scores,
+    )
+
+
+def _stats(means: StepMeans, look: Look, augment_p: float, kimg: float, pace: Pace) -> TickStats:
+    return TickStats(
+        kimg=kimg,
+        elapsed_s=round(pace.elapsed_s, 3),
+        sec_per_kimg=round(pace.sec_per_kimg, 3),
+        d_loss=means.d_loss,
+        g_loss=means.g_loss,
+        d_right_on_real=means.d_right_on_real,
+        d_right_on_fake=means.d_right_on_fake,
+        penalty=means.penalty,
+        overfitting=means.overfitting,
+        gradient_norm=means.gradient_norm,
+        skipped_steps=means.skipped_steps,
+        augment_p=augment_p,
+        pixel_diversity=look.pixel_diversity,
+        dead_share=look.dead_share,
+        scores=look.scores,
+    )
+
+
+def _write_tick(
+    run_folder: Path,
+    look: Look,
+    stats: TickStats,
+    event: GuardEvent | None,
+    goes_on_from_kimg: float,
+) -> None:
+    """The grid, one line of statistics, what the guard said, and the page that shows them."""
+    write_atomically(
+        run_folder / "samples" / f"kimg-{stats.kimg:010.3f}.png",
+        partial(_write, content=png_bytes(look.grid)),
+    )
+    _append(run_folder / STATS_FILE, stats.as_dict())
+    if event is not None:
+        _append(run_folder / EVENTS_FILE, event.as_dict())
+    if goes_on_from_kimg < stats.kimg:  # what was gone back on stays in the guard's words alone
+        _forget_lines(run_folder / STATS_FILE, "kimg", goes_on_from_kimg)
+    write_page(run_folder)
+
+
+def _has_diverged(signals: Signals) -> bool:
+    """What ends a run that nobody guards."""
+    losses = (signals.d_loss, signals.g_loss)
+    is_stuck = signals.skipped_in_a_row >= SKIPS_IN_A_ROW
+    return is_stuck or not signals.is_finite or not all(map(math.isfinite, losses))
+
+
+def _state_to_go_back_to(run_folder: Path) -> dict[str, Any]:
+    best = state.load(run_folder, state.BEST_FILE)
+    if best is None:
+        raise StorageError(
+            f"{run_folder / state.BEST_FILE}, the state to go back to, is gone. The state of the last "
+            "tick is kept: the same command goes on from there."
+        )
+    return best
+
+
+def _export_best(
+    run_folder: Path,
+    learner: Learner,
+    observer: Observer,
+    config: TrainConfig,
+    pictures: PictureSet,
+    folders: Folders,
+) -> Path | None:
+    """The best state as the run's latest checkpoint; None if no trained state was ever worth keeping."""
+    best = state.load(run_folder, state.BEST_FILE)
+    if best is None or best["images_seen"] == 0:
+        return None
+    look = observer.look_at(learner.averaged(best["learner"]))
+    return export_checkpoint(
+        look.network,
+        look.grid,
+        config,
+        pictures,
+        best["images_seen"],
+        folders.checkpoints,
+        is_best=True,
+    )
+
+
+def _diverged_unguarded(config: TrainConfig, tick_images: int, images_seen: int) -> str:
+    return (
+        f"{config.run} diverged between {tick_images / 1000:.1f} and {images_seen / 1000:.1f} kimg: a loss, a "
+        f"gradient or a weight is no longer a number. The state at {tick_images / 1000:.1f} kimg and all checkpoints are kept. "
+        f"Go on from there with a smaller --lr (now {config.lr:g}), or without --no-guard."
+    )
+
+
+def _write(file: BinaryIO, content: bytes) -> None:
+    file.write(content)
+
+
+def _append(path: Path, line: dict[str, Any]) -> None:
+    with storage_errors(path), open(path, "a", encoding="utf-8") as log:
+        log.write(json.dumps(line) + "\n")
+
+
+def _forget_lines(path: Path, clock: str, limit: float) -> None:
+    """Drop the lines of ticks later than `limit` on that clock: their state was never saved (killed
+    in between) or was gone back on, and they will come again."""
     if not path.exists():
         return
     kept = []
-    for line in path.read_text("utf-8").splitlines():
-        try:
-            if round(json.loads(line)["kimg"] * 1000) <= images_seen:
-                kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
-            continue  # a line cut short by the kill
-    write_atomically(path, lambda file: file.write("".join(kept).encode()))
+    with storage_errors(path):
+        for line in path.read_text("utf-8").splitlines():
+            try:
+                if json.loads(line)[clock] <= limit:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                continue  # a line cut short by the kill
+        write_atomically(path, partial(_write, content="".join(kept).encode()))

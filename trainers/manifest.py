@@ -22,9 +22,9 @@ from typing import Annotated, BinaryIO, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from trainers.config import SIZES_PX
 from trainers.errors import CheckpointRefused
 from trainers.networks import Shape
+from trainers.shape import SIZES_PX
 
 FORMAT_VERSION = 1
 WEIGHTS_FILE = "generator.safetensors"
@@ -66,6 +66,14 @@ class Manifest(_Part):
     z_dim: int = Field(ge=1, le=8192)
     """Length of the latent vector."""
     width: int = Field(ge=1, le=4096)
+    blocks: int = Field(default=1, ge=1, le=2)
+    upsampling: str = "transposed"
+    attention: bool = False
+    multi_scale: bool = False
+    is_conditional: bool = False
+    """Whether it paints by class; `dataset.class_names` then names the classes, in order."""
+    holdout: float = Field(default=0.0, ge=0, le=0.5)
+    """Share of the data set it was never shown (`trainers.data.split`)."""
     sha256: Sha256
     """Of generator.safetensors."""
     num_bytes: int = Field(ge=1, le=MAX_WEIGHTS_BYTES)
@@ -76,15 +84,38 @@ class Manifest(_Part):
 
     @property
     def shape(self) -> Shape:
-        return Shape(size=self.size, z_dim=self.z_dim, width=self.width)
+        return Shape(
+            size=self.size,
+            z_dim=self.z_dim,
+            width=self.width,
+            blocks=self.blocks,
+            upsampling=self.upsampling,
+            attention=self.attention,
+            multi_scale=self.multi_scale,
+            num_classes=len(self.class_names),
+        )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Classes a picture can be asked for; none where it was trained without."""
+        return self.dataset.class_names if self.is_conditional else ()
 
     def to_json(self) -> bytes:
         return self.model_dump_json(indent=2).encode() + b"\n"
 
 
-def checkpoint_name(run: str, kimg: float) -> str:
-    """`flowers-64` at 120.5 kimg -> `flowers-64-000120`; sorts by age within a run."""
-    return f"{run}-{int(kimg):06d}"
+def checkpoint_name(run: str, kimg: float, is_best: bool = False) -> str:
+    """`flowers-64` at 120.5 kimg -> `flowers-64-000120`; sorts by age within a run.
+
+    `is_best` marks one that is exported again at the end, because nothing later was better.
+    """
+    return f"{run}-{int(kimg):06d}" + ("-best" if is_best else "")
+
+
+def class_for(seed: int, manifest: Manifest) -> str | None:
+    """The class of a seed's picture where nobody asks for one; None if the generator knows none."""
+    names = manifest.class_names
+    return names[seed % len(names)] if names else None
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -98,6 +129,8 @@ def read_manifest(folder: Path) -> Manifest:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or MANIFEST_FILE
         raise CheckpointRefused(f"{MANIFEST_FILE}: {where}: {first['msg']}") from error
+    if manifest.is_conditional and not manifest.dataset.class_names:
+        raise CheckpointRefused(f"{MANIFEST_FILE}: it paints by class, but names no classes")
     if manifest.size not in SIZES_PX:
         raise CheckpointRefused(f"{MANIFEST_FILE}: size {manifest.size} is none of {SIZES_PX}")
     return manifest

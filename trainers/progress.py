@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from trainers.config import TrainConfig
+from trainers.config import NO_LIMIT_KIMG, TrainConfig
+from trainers.symptoms import CLASSIC_D_LOSS, CLASSIC_G_LOSS, Reading, classic_health
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
+
+    from trainers.learner import StepMeans
+    from trainers.metrics.scores import Scores
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,33 @@ class TickStats:
     """Share of real pictures the discriminator took for real."""
     d_right_on_fake: float
     """Share of fakes it took for fake."""
+    penalty: float = 0.0
+    """Gradient penalty, weighted."""
+    overfitting: float = 0.0
+    """r_t: near 1 when the discriminator knows its pictures by heart (Karras et al. 2020, ADA)."""
+    gradient_norm: float = 0.0
+    """The largest of the tick."""
+    skipped_steps: int = 0
+    """Steps thrown away because a gradient was no number."""
+    augment_p: float = 0.0
+    """Probability of the augmentation."""
+    pixel_diversity: float = 1.0
+    """How different the painted pictures are from each other, in the real ones' difference."""
+    dead_share: float = 0.0
+    """Share of painted pictures that look like another one, or are one flat colour."""
+    scores: Scores | None = None
+    """Quality, on the ticks that measured it."""
+
+    @property
+    def d_right(self) -> float:
+        """Share of all pictures that it was right about."""
+        return (self.d_right_on_real + self.d_right_on_fake) / 2
+
+    def as_dict(self) -> dict[str, float]:
+        """Plain numbers for a line of stats.jsonl; the scores beside the others."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "scores"}
+        measured = self.scores.as_dict() if self.scores is not None else {}
+        return values | {k: v for k, v in measured.items() if isinstance(v, int | float)}
 
 
 class Pace:
@@ -99,9 +130,7 @@ class Display(Protocol):
         """Reading the losses waits for the device, so they are read only when somebody looks."""
         ...
 
-    def losses(
-        self, d_loss: float, g_loss: float, right_on_real: float, right_on_fake: float
-    ) -> None: ...
+    def losses(self, means: StepMeans) -> None: ...
     def advance(self, pace: Pace) -> None: ...
     def tick(self, stats: TickStats, pace: Pace, checkpoint: Path | None) -> None: ...
     def close(self) -> None: ...
@@ -123,8 +152,35 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 60}m{whole % 60:02d}s" if whole >= 60 else f"{whole}s"
 
 
+def _quality(scores: Scores | None) -> str:
+    """`  KID x 1000 90 ± 3, coverage 0.49`, nothing on a tick that was not measured."""
+    if scores is None:
+        return ""
+    return (
+        f"  KID x 1000 {scores.kid_x1000:.0f} ± {scores.kid_sd:.0f}, coverage {scores.coverage:.2f}"
+    )
+
+
 def _speed(pace: Pace) -> str:
     return f"{pace.sec_per_kimg:.1f} s/kimg"
+
+
+def _losses(loss: str, d_loss: float, g_loss: float, d_right: float) -> str:
+    """`G 0.83  D 0.61  right 78%`; for the classic loss an arrow marks what is out of its usual range."""
+    if loss != "bce":
+        return f"G {g_loss:.2f}  D {d_loss:.2f}  right {d_right:.0%}"
+    usual = classic_health(d_loss, g_loss, d_right)
+    g, d, right = (_ARROWS[reading] for reading in (usual.g_loss, usual.d_loss, usual.d_right))
+    # The classic figure is the mean of the two terms whose sum is trained on.
+    return f"G {g_loss:.2f}{g}  D {d_loss / 2:.2f}{d}  right {d_right:.0%}{right}"
+
+
+_ARROWS = {Reading.LOW: "↓", Reading.IN_RANGE: "", Reading.HIGH: "↑"}
+_CLASSIC_RANGES = (
+    f"usual for this loss: G {CLASSIC_G_LOSS[0]:g} to {CLASSIC_G_LOSS[1]:g}, "
+    f"D {CLASSIC_D_LOSS[0]:g} to {CLASSIC_D_LOSS[1]:g}, right about 80% (↑ ↓ are outside; "
+    "on few pictures that is common and no harm)"
+)
 
 
 class PlainDisplay:
@@ -135,6 +191,7 @@ class PlainDisplay:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._prepared_at = 0.0
+        self._loss = ""
 
     def preparing(self, what: str, done: int, total: int) -> None:
         if done == total or time.monotonic() - self._prepared_at > self.PREPARE_EVERY_S:
@@ -145,25 +202,29 @@ class PlainDisplay:
         print(text, file=self._stream, flush=True)
 
     def begin(self, config: TrainConfig, pace: Pace) -> None:
-        until = f"{pace.goal_kimg:g} kimg"
+        limits = []
+        if config.kimg < NO_LIMIT_KIMG:
+            limits.append(f"{pace.goal_kimg:g} kimg")
         if config.minutes is not None:
-            until += f" or {config.minutes:g} minutes, whichever is first"
+            limits.append(f"{config.minutes:g} minutes")
+        until = " or ".join(limits) + (", whichever is first" if len(limits) == 2 else "")
         self.note(f"training {config.run} on {config.device}: to {until}")
+        self._loss = config.loss
+        if config.loss == "bce":
+            self.note(_CLASSIC_RANGES)
 
     def wants_losses(self, every_s: float) -> bool:
         return False
 
-    def losses(
-        self, d_loss: float, g_loss: float, right_on_real: float, right_on_fake: float
-    ) -> None: ...
+    def losses(self, means: StepMeans) -> None: ...
 
     def advance(self, pace: Pace) -> None: ...
 
     def tick(self, stats: TickStats, pace: Pace, checkpoint: Path | None) -> None:
         self.note(
             f"kimg {stats.kimg:8.1f}  {pace.fraction:4.0%}  {_speed(pace)}  ETA {duration(pace.remaining_s)}  "
-            f"G {stats.g_loss:.2f}  D {stats.d_loss:.2f}  "
-            f"D right on real {stats.d_right_on_real:.0%}, fake {stats.d_right_on_fake:.0%}"
+            f"{_losses(self._loss, stats.d_loss, stats.g_loss, stats.d_right)}  "
+            f"diversity {stats.pixel_diversity:.2f}{_quality(stats.scores)}"
             + (f"  checkpoint {checkpoint.name}" if checkpoint else "")
         )
 
@@ -191,6 +252,7 @@ class TerminalDisplay:
             refresh_per_second=4,
         )
         self._task: TaskID | None = None
+        self._loss = ""
         self._losses = ""
         self._losses_at = 0.0
 
@@ -205,20 +267,22 @@ class TerminalDisplay:
             self._bar.remove_task(self._task)
             self._task = None
         self._title = config.run
+        self._loss = config.loss
         self._goal_kimg = pace.goal_kimg
         self.note("Ctrl-C saves and stops; the same command goes on from there.")
+        if config.loss == "bce":
+            self.note(_CLASSIC_RANGES)
 
     def wants_losses(self, every_s: float) -> bool:
         return time.monotonic() - self._losses_at > every_s
 
-    def losses(
-        self, d_loss: float, g_loss: float, right_on_real: float, right_on_fake: float
-    ) -> None:
+    def losses(self, means: StepMeans) -> None:
         self._losses_at = time.monotonic()
-        right = (right_on_real + right_on_fake) / 2
-        self._losses = f"G {g_loss:.2f} D {d_loss:.2f}"
-        if self._is_wide:
-            self._losses += f" right {right:.0%}"
+        right = (means.d_right_on_real + means.d_right_on_fake) / 2
+        shown = _losses(self._loss, means.d_loss, means.g_loss, right)
+        if not self._is_wide:
+            shown = shown.rpartition("  right")[0]
+        self._losses = shown.replace("  ", " ")
 
     def advance(self, pace: Pace) -> None:
         eta = f"ETA {duration(pace.remaining_s)}"
@@ -229,6 +293,8 @@ class TerminalDisplay:
             self._show(self._title[:16], pace.fraction, f"{_speed(pace)} {eta} {self._losses}")
 
     def tick(self, stats: TickStats, pace: Pace, checkpoint: Path | None) -> None:
+        if stats.scores is not None:
+            self.note(f"at {stats.kimg:.1f} kimg:{_quality(stats.scores)}")
         if checkpoint:
             self.note(f"checkpoint {checkpoint.name} written at {stats.kimg:.1f} kimg")
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
-import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+
+from trainers.latents import latents_for
 
 GRID_EDGE_PX = 1024
 """A grid is about this wide: 8x8 pictures of 128 px, 4x4 of 256, 2x2 of 512 at the least 3x3."""
@@ -25,13 +28,49 @@ def to_bytes(pictures: Tensor) -> np.ndarray:
     return array
 
 
-@torch.no_grad()
-def render_grid(generator: nn.Module, latents: Tensor) -> Image.Image:
-    """A square grid of the pictures of `latents` (n*n rows), rendered a row of the grid at a time."""
-    columns = math.isqrt(len(latents))
-    rows = [to_bytes(generator(row)) for row in latents.split(columns)]
+@dataclass(frozen=True)
+class FixedNoise:
+    """The same latents, and classes, at every look: what differs between two looks was learned."""
+
+    latents: Tensor
+    """Float (N, z_dim), on the generator's device."""
+    classes: Tensor | None
+    """int64 (N,), None for a generator that knows no classes."""
+
+    @classmethod
+    def draw(
+        cls,
+        seeds: Sequence[int],
+        z_dim: int,
+        device: torch.device,
+        class_of: Callable[[int], int] | None = None,
+    ) -> FixedNoise:
+        """One row per seed; `class_of` gives the class of the picture at a position."""
+        classes = None
+        if class_of is not None:
+            classes = torch.tensor([class_of(i) for i in range(len(seeds))], device=device)
+        return cls(latents_for(list(seeds), z_dim).to(device), classes)
+
+    def parts(self, at_a_time: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Latents and classes, some pictures at a time, in order."""
+        latents = self.latents.split(at_a_time)
+        if self.classes is None:
+            yield from ((part, None) for part in latents)
+        else:
+            yield from zip(latents, self.classes.split(at_a_time), strict=True)
+
+    @torch.no_grad()
+    def paint(self, generator: nn.Module, at_a_time: int = 16) -> np.ndarray:
+        """The pictures, uint8 (N, S, S, 3)."""
+        return np.concatenate([to_bytes(generator(*part)) for part in self.parts(at_a_time)])
+
+
+def as_grid(pictures: np.ndarray, columns: int) -> Image.Image:
+    """uint8 pictures (N, S, S, 3), N a multiple of `columns`, side by side, row by row."""
+    num, size = pictures.shape[:2]
+    rows = pictures.reshape(num // columns, columns, size, size, 3)
     return Image.fromarray(
-        np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
+        np.ascontiguousarray(rows.transpose(0, 2, 1, 3, 4).reshape(-1, columns * size, 3))
     )
 
 

@@ -16,22 +16,24 @@ from trainers.errors import ResumeRefused
 from trainers.files import write_atomically
 
 STATE_FILE = "state.pt"
-STATE_VERSION = 1
+BEST_FILE = "best.pt"
+"""The state of the best tick so far: to go back to, and to export in the end."""
+STATE_VERSION = 2
 
 
-def save(run_folder: Path, state: dict[str, Any]) -> None:
+def save(run_folder: Path, state: dict[str, Any], name: str = STATE_FILE) -> None:
     """Raises StorageError; the state saved before is then still there."""
     write_atomically(
-        run_folder / STATE_FILE, lambda file: torch.save({"version": STATE_VERSION, **state}, file)
+        run_folder / name, lambda file: torch.save({"version": STATE_VERSION, **state}, file)
     )
 
 
-def load(run_folder: Path) -> dict[str, Any] | None:
+def load(run_folder: Path, name: str = STATE_FILE) -> dict[str, Any] | None:
     """The saved state with its tensors on the CPU, None if the run has none yet.
 
     Only tensors and plain values are unpickled. Raises ResumeRefused for a damaged file.
     """
-    path = run_folder / STATE_FILE
+    path = run_folder / name
     if not path.exists():
         return None
     try:

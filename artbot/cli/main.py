@@ -32,6 +32,10 @@ SECTIONS: dict[str, dict[str, _Entry]] = {
     },
     "Paint": {
         "train": _Entry("train", "Learn to paint from a folder of pictures."),
+        "evaluate": _Entry("train", "Measure how good a trained generator is."),
+        "timelapse": _Entry("train", "Film a run's grid as it learned."),
+        "walk": _Entry("train", "Film a walk through what a generator can paint."),
+        "sweep": _Entry("train", "Find good settings by trying many."),
         "checkpoints": _Entry("checkpoints", "List the trained generators."),
         "batch": _Entry("batch", "Make today's candidates now."),
         "reproduce": _Entry("reproduce", "Paint a work again and compare the pixels."),

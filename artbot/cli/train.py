@@ -1,4 +1,4 @@
-"""`artbot train`: the trainer's own command, with this workplace's folders.
+"""The trainer's own commands, with this workplace's folders: `artbot train`, `evaluate` and the others.
 
 The one face that reaches `trainers` directly: training is offline, touches neither the database
 nor the studio, and works without a workplace, in the current folder.
@@ -6,6 +6,7 @@ nor the studio, and works without a workplace, in the current folder.
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ import click
 
 from artbot.cli.common import say
 from artbot.errors import ArtbotError, NoWorkplace
-from trainers.cli import train_command as trainers_command
+from trainers.commands import TRAINER_COMMANDS
 from trainers.errors import TrainerError
 
 
 class _InWorkplace(click.Command):
-    """The trainer's command: folder options default to artbot.toml's, errors end as artbot's do."""
+    """A command of the trainer: folder options default to artbot.toml's, errors end as artbot's do."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.default_map = _folders(ctx)
@@ -26,7 +27,7 @@ class _InWorkplace(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         if not ctx.default_map:
-            say(f"no workplace here: checkpoints/, runs/ and cache/ go into {Path.cwd()}")
+            say(f"no workplace here: checkpoints/, runs/ and cache/ are those in {Path.cwd()}")
         try:
             return super().invoke(ctx)
         except TrainerError as error:
@@ -59,10 +60,19 @@ def _folders(context: click.Context) -> dict[str, Any]:
     }
 
 
-train_command = _InWorkplace(
-    "train",
-    callback=trainers_command.callback,
-    params=trainers_command.params,
-    help=trainers_command.help,
-    short_help=trainers_command.short_help,
-)
+def _in_workplace(command: click.Command) -> click.Command:
+    return _InWorkplace(
+        command.name,
+        callback=command.callback,
+        params=command.params,
+        help=command.help,
+        short_help=command.short_help,
+    )
+
+
+def __getattr__(name: str) -> click.Command:
+    """`NAME_command`: the trainer's command of that name. Imported only when it is called for."""
+    for command, module in TRAINER_COMMANDS.items():
+        if name == f"{command}_command":
+            return _in_workplace(getattr(importlib.import_module(module), name))
+    raise AttributeError(name)

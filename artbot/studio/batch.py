@@ -30,6 +30,7 @@ from artbot.studio.render import Painting, RenderChild, RenderOptions
 from db.engine import Database
 from db.models import Batch, Candidate, Checkpoint
 from trainers.errors import CheckpointRefused
+from trainers.manifest import class_for
 
 RECIPE_VERSION = 1
 
@@ -138,6 +139,7 @@ def _best_generator(
     for entry in registry.choose(studio.checkpoints, wanted):
         with ExitStack() as stack:
             try:
+                _check_class(entry, settings.class_name if settings else None)
                 kept = registry.keep(entry, studio.generators)
                 child = stack.enter_context(RenderChild(kept, studio.render_options))
             except CheckpointRefused as refused:
@@ -147,6 +149,14 @@ def _best_generator(
             yield entry, child
             return
     raise NoCheckpoint("no checkpoint can be used: " + "; ".join(refusals))
+
+
+def _check_class(entry: CheckpointEntry, class_name: str | None) -> None:
+    """Raise CheckpointRefused if the schedule asks for a class that the generator never learned."""
+    known = entry.manifest.class_names if entry.manifest else ()
+    if class_name is not None and entry.manifest is not None and class_name not in known:
+        listed = f"its classes are {', '.join(known)}" if known else "it was trained without classes"
+        raise CheckpointRefused(f"the schedule asks for class {class_name!r}; {listed}")
 
 
 def _write_plan(studio: Studio, key: str, entry: CheckpointEntry) -> None:
@@ -169,19 +179,31 @@ def _write_plan(studio: Studio, key: str, entry: CheckpointEntry) -> None:
         batch.state = BatchState.GENERATING
         batch.checkpoint_sha256 = manifest.sha256
         batch.reason = None
+        settings = studio.schedules.get(batch.schedule)
+        wanted_class = settings.class_name if settings else None
         for index in range(1, batch.num_candidates + 1):
+            seed = seed_for(key, index)
             session.add(
                 Candidate(
                     batch_id=batch.id,
                     index=index,
                     name=f"{key}-{index:02d}",
-                    seed=seed_for(key, index),
+                    seed=seed,
                     checkpoint_sha256=manifest.sha256,
-                    recipe={"version": RECIPE_VERSION, "truncation_psi": studio.truncation_psi},
+                    recipe=_recipe(studio, wanted_class or class_for(seed, manifest)),
                     state=CandidateState.PLANNED,
                     planned_at=now,
                 )
             )
+
+
+def _recipe(studio: Studio, class_name: str | None) -> dict[str, object]:
+    """How a seed becomes a picture, besides the generator."""
+    recipe: dict[str, object] = {
+        "version": RECIPE_VERSION,
+        "truncation_psi": studio.truncation_psi,
+    }
+    return recipe | ({"class": class_name} if class_name else {})
 
 
 def _paint_all(

@@ -57,7 +57,8 @@ def _paint(generator: Any, request: dict[str, Any]) -> dict[str, Any]:
     from artbot.studio.provenance import encode_png, pixel_sha256
 
     origin = request["origin"]
-    pixels = generator.paint(origin["seed"], origin["recipe"]["truncation_psi"])
+    recipe = origin["recipe"]
+    pixels = generator.paint(origin["seed"], recipe["truncation_psi"], recipe.get("class"))
     png = encode_png(pixels, origin)
     with open(request["path"], "wb") as file:
         file.write(png)

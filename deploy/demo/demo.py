@@ -23,7 +23,7 @@ APPROVED = "3"
 INTERRUPTED = 130
 
 TRAINING = ("--dataset", "demo", "--size", "64", "--kimg", "40", "--minutes", "2.5")
-QUICK = ("--width", "32")
+QUICK = ("--preset", "dcgan", "--width", "32")
 
 
 def main() -> None:

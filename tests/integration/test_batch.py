@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from artbot.domain.seeds import seed_for
-from tests.conftest import Place, export_tiny
+from tests.conftest import SCHEDULE, Place, export_tiny
 
 
 def rows(place: Place, query: str) -> list[tuple[object, ...]]:
@@ -148,3 +148,48 @@ def test_a_device_that_is_not_there_is_a_configuration_error(
     config = (place.root / "artbot.toml").read_text()
     place.configure(config + '[studio]\ndevice = "cuda:9"\n')
     place.run("batch").refused(3, "cuda:9", "use cpu")
+
+
+# ---------------------------------------------------------------- classes
+
+
+FLOWERS = ("rose", "tulip")
+
+
+def classes_of(place: Place) -> list[str]:
+    recipes = rows(place, 'SELECT recipe FROM candidates ORDER BY "index"')
+    return [json.loads(str(recipe))["class"] for (recipe,) in recipes]
+
+
+def test_a_schedule_that_asks_for_a_class_gets_that_class_only(place: Place) -> None:
+    export_tiny(place.root / "checkpoints", seed=1, kimg=2, run="flowers", class_names=FLOWERS)
+    place.configure(SCHEDULE + 'class = "tulip"')
+    assert place.json("batch")["state"] == "ready"
+    assert classes_of(place) == ["tulip"] * 3
+    for number in ("1", "2", "3"):
+        assert place.json("reproduce", number)["is_identical"]
+
+
+def test_without_asking_every_picture_says_of_which_class_it_is(place: Place) -> None:
+    export_tiny(place.root / "checkpoints", seed=1, kimg=2, run="flowers", class_names=FLOWERS)
+    batch = place.json("batch")
+    seeds = [seed_for(batch["batch"], index) for index in (1, 2, 3)]
+    assert classes_of(place) == [FLOWERS[seed % 2] for seed in seeds]
+
+
+def test_a_generator_without_the_class_is_passed_over_for_one_that_has_it(place: Place) -> None:
+    export_tiny(place.root / "checkpoints", seed=1, kimg=2, run="flowers", class_names=FLOWERS)
+    export_tiny(place.root / "checkpoints", seed=2, kimg=3, run="plain")
+    place.configure(SCHEDULE + 'class = "rose"')
+    made = place.run("batch")
+    assert made.code == 0
+    assert "the schedule asks for class 'rose'; it was trained without classes" in made.err
+    assert classes_of(place) == ["rose"] * 3
+
+
+def test_a_class_nobody_learned_leaves_the_batch_waiting_and_says_so(place: Place) -> None:
+    export_tiny(place.root / "checkpoints", seed=1, kimg=2, run="flowers", class_names=FLOWERS)
+    place.configure(SCHEDULE + 'class = "daisy"')
+    made = place.run("batch")
+    assert made.code == 1
+    assert "its classes are rose, tulip" in made.err

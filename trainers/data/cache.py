@@ -145,10 +145,10 @@ def _open_cached(
         )
     class_names = tuple(sorted({name for name in index["classes"] if name}))
     return PictureSet(
-        name=_for_people(folder.resolve().name),
+        name=for_people(folder.resolve().name),
         fingerprint=fingerprint,
         images=np.memmap(array_folder / "images.u8", np.uint8, "r", shape=tuple(index["shape"])),
-        class_names=tuple(_for_people(name) for name in class_names),
+        class_names=tuple(for_people(name) for name in class_names),
         class_indices=np.array(
             [class_names.index(name) if name else -1 for name in index["classes"]], dtype=np.int64
         ),
@@ -273,7 +273,7 @@ def _content_hashes(
     return hashes, unreadable
 
 
-def _for_people(name: str) -> str:
+def for_people(name: str) -> str:
     """A file name as text: old archives hold bytes that are no UTF-8, which no manifest can."""
     return os.fsencode(name).decode("utf-8", "replace")
 

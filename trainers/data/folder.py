@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +79,21 @@ def list_pictures(folder: Path) -> list[PictureFile]:
             relative = path.relative_to(folder).as_posix()
             found.append(PictureFile(relative, status.st_size, status.st_mtime_ns))
     return sorted(found, key=lambda file: file.relative)
+
+
+def check_classes(dataset: str, class_names: Sequence[str], num_outside: int) -> None:
+    """Raise DatasetError unless every picture has a class and there is something to tell apart."""
+    if len(class_names) < 2:
+        found = ", ".join(class_names) or "none"
+        raise DatasetError(
+            f"--classes: two subfolders with usable pictures are the least, {dataset} has {found}. "
+            "Put each class into its own subfolder, or leave --classes out."
+        )
+    if num_outside:
+        raise DatasetError(
+            f"--classes: {num_outside} picture{'s' * (num_outside != 1)} of {dataset} outside any "
+            "subfolder. Move them into one, or leave --classes out."
+        )
 
 
 def hash_picture(folder: Path, file: PictureFile) -> str:

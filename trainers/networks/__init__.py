@@ -8,37 +8,42 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trainers.shape import D_NORMS, SIZES_PX, Shape
+
 if TYPE_CHECKING:
     from torch import nn
 
-NOT_ARCHITECTURES = frozenset({"cost"})
-"""Modules of this package that hold no network."""
+__all__ = ["Architecture", "Shape", "architecture_names", "load_architecture"]
 
-
-@dataclass(frozen=True)
-class Shape:
-    """What decides the tensors of a network; stored in every checkpoint's manifest."""
-
-    size: int
-    """Edge of the pictures, px."""
-    z_dim: int
-    """Length of the latent vector."""
-    width: int
-    """Feature maps at half the picture's resolution."""
+NOT_ARCHITECTURES = frozenset({"check", "cost", "layers"})
+"""Modules of this package that are no architecture."""
 
 
 @dataclass(frozen=True)
 class Architecture:
     """A pair of networks that can be built for a Shape.
 
-    The generator maps float z of shape (B, z_dim) to float pictures (B, 3, size, size) in [-1, 1];
-    the discriminator maps such pictures to logits of shape (B,).
+    The generator is called as `generator(z, classes)`: float z (B, z_dim) and, if the shape has
+    classes, int64 (B,) in [0, num_classes), else None; it gives float pictures (B, 3, size, size),
+    trained to lie in [-1, 1]. With `multi_scale`, `generator.pyramid(z, classes)` gives the list
+    of the same picture at every resolution, finest first.
+
+    The discriminator is called as `discriminator(pictures, classes, coarser)` and gives logits
+    (B, K), high for real: one per picture, or K where it judges patches. `coarser` are the lower
+    resolutions, finest first, empty without `multi_scale`.
     """
 
     name: str
     summary: str
     build_generator: Callable[[Shape], nn.Module]
     build_discriminator: Callable[[Shape], nn.Module]
+    sizes: tuple[int, ...] = SIZES_PX
+    """Picture edges it can be built for, px."""
+    options: frozenset[str] = frozenset()
+    """Fields of Shape it understands beyond size, z_dim, width and num_classes; of the others it
+    takes only the default."""
+    d_norms: tuple[str, ...] = D_NORMS
+    """Values of `d_norm` it can be built with; the first is what it does when nobody chooses."""
 
 
 def architecture_names() -> list[str]:

@@ -19,6 +19,7 @@ from tests.trainer_fixtures import (
     Studio,
     assert_same_bits,
     learned,
+    remembered,
     tiny_config,
     wait_until,
 )
@@ -72,7 +73,7 @@ def killed(process: BaseProcess) -> bool:
 
 
 def assert_like_the_uninterrupted(studio: Studio, uninterrupted: Studio) -> None:
-    assert_same_bits(learned(studio.state()), learned(uninterrupted.state()))
+    assert_same_bits(remembered(studio.state()), remembered(uninterrupted.state()))
     last, expected = studio.checkpoints()[-1], uninterrupted.checkpoints()[-1]
     assert read_manifest(last).sha256 == read_manifest(expected).sha256
     assert [line["kimg"] for line in studio.stats()] == [
@@ -132,7 +133,7 @@ def test_a_run_killed_at_its_weakest_moments_ends_with_the_same_bits(
     studio.train(tiny_config(**LONG))
     if name == "stats.jsonl":  # stopping at step 7 was a tick of its own
         assert studio.stats().pop(1)["kimg"] == 0.056
-        assert_same_bits(learned(studio.state()), learned(uninterrupted.state()))
+        assert_same_bits(remembered(studio.state()), remembered(uninterrupted.state()))
     else:
         assert_like_the_uninterrupted(studio, uninterrupted)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +20,8 @@ from tests.trainer_fixtures import (
 from trainers.errors import ResumeRefused
 from trainers.inference import load_generator
 from trainers.loop import TrainResult
+from trainers.manifest import read_manifest
+from trainers.presets import PRESETS, resolve_preset
 from trainers.progress import Pace, TickStats
 
 Trained = tuple[Studio, TrainResult]
@@ -57,20 +60,52 @@ def test_a_run_stopped_after_every_single_step_ends_with_the_same_bits(
     assert weights(last) == weights(expected)
 
 
-def test_mirrored_pictures_are_drawn_from_the_saved_stream_too(studio: Studio) -> None:
-    studio.train(tiny_config(run="whole", flip=True))
-    studio.train(tiny_config(run="parts", flip=True), stop_after_steps=5)
-    studio.train(tiny_config(run="parts", flip=True))
+RECIPES: dict[str, dict[str, Any]] = {
+    **{name: resolve_preset(name, None, 32, 24) for name in PRESETS if name != "resgan-m"},
+    "ada": {"augment": "ada", "augment_ops": "flip,geometry,hue", "ada_target": 0.0},
+    "micro-batches": {"micro_batch": 3, "augment": "diffaug"},
+    "multi-scale": {"multi_scale": True, "attention": True, "d_norm": "spectral", "loss": "hinge"},
+    "bfloat16": {"precision": "bf16"},
+    "classes": {"classes": True},
+    "mirrored": {"flip": True},
+}
+"""Everything that keeps something from one step to the next, and every preset (resgan-m is resgan-s
+twice over)."""
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_resumes_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("trainers.learner.ADA_EVERY", 2)
+    studio = Studio(tmp_path)
+    for style in ("cubism", "realism"):
+        studio.add_pictures(f"blobs/{style}", count=12, seed=len(style))
+    tiny = {"width": 4, "z_dim": 8, "batch": 8, "kimg": 7 * STEP_KIMG, "tick_kimg": 3 * STEP_KIMG}
+    settings = RECIPES[name] | tiny
+    studio.train(tiny_config(run="whole", **settings))
+    studio.train(tiny_config(run="parts", **settings), stop_after_steps=2)
+    studio.train(tiny_config(run="parts", **settings))
     whole, parts = learned(studio.state("whole")), learned(studio.state("parts"))
     for state in (whole, parts):
-        state["config"].pop("run")
+        assert state["learner"]["steps"] == 7
+        assert state["config"].pop("run") in ("whole", "parts")
     assert_same_bits(whole, parts)
-    unmirrored = tiny_config(run="unmirrored")
-    studio.train(unmirrored)
-    assert not torch.equal(
-        studio.state("unmirrored")["generator"]["layers.0.weight"],
-        whole["generator"]["layers.0.weight"],
-    ), "otherwise this test proves nothing"
+    exported = {c.name: read_manifest(c).sha256 for c in studio.checkpoints()}
+    assert exported["whole-000000"] == exported["parts-000000-2"] != exported["parts-000000"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"flip": True}, {"augment": "diffaug"}, {"loss": "hinge"}, {"micro_batch": 4}],
+    ids=str,
+)
+def test_what_a_recipe_adds_changes_what_is_learned(
+    studio: Studio, trained: Trained, changed: dict[str, Any]
+) -> None:
+    """Otherwise the test above would prove nothing."""
+    _, expected = trained
+    assert weights(studio.train(tiny_config(**changed))) != weights(expected)
 
 
 def test_the_same_seed_trains_the_same_bits_and_another_seed_others(
@@ -87,7 +122,7 @@ def test_how_often_it_looks_saves_and_exports_changes_nothing_of_what_is_learned
     uninterrupted, _ = trained
     studio.train(tiny_config(tick_kimg=STEP_KIMG, export_kimg=STEP_KIMG))
     often, seldom = studio.state(), uninterrupted.state()
-    for key in ("generator", "discriminator", "average", "order", "z_stream"):
+    for key in ("learner", "feed"):
         assert_same_bits(often[key], seldom[key], key)
 
 
@@ -157,7 +192,7 @@ def test_a_changed_learning_rate_is_adopted_and_said(studio: Studio) -> None:
     assert "changed since the last session: lr 0.0002 -> 0.001" in display.notes
     assert "resuming tiny at 0.0 kimg" in display.notes
     for optimiser in ("generator_optimiser", "discriminator_optimiser"):
-        assert studio.state()[optimiser]["param_groups"][0]["lr"] == 0.001
+        assert studio.state()["learner"][optimiser]["param_groups"][0]["lr"] == 0.001
 
 
 def test_a_changed_batch_is_adopted(studio: Studio) -> None:
@@ -197,7 +232,7 @@ def test_changed_pictures_are_noted_and_trained_on(studio: Studio, count: int) -
     assert studio.train(tiny_config(), display=display).is_finished
     [note] = [n for n in display.notes if n.startswith("the pictures changed")]
     assert note.endswith("going on with the new ones")
-    assert len(studio.state()["order"]["permutation"]) == count
+    assert len(studio.state()["feed"]["order"]["permutation"]) == count
 
 
 def test_an_unchanged_resume_notes_no_change(studio: Studio) -> None:

@@ -64,12 +64,12 @@ def test_a_run_tells_what_it_does_line_by_line(finished: Finished) -> None:
     number = r"\d+\.\d+"
     assert re.fullmatch(
         rf"kimg +0\.1  100%  {number} s/kimg  ETA 0s  G {number}  D {number}  "
-        r"D right on real \d+%, fake \d+%  checkpoint blobs-32-000000-3",
+        r"right \d+%[↑↓]?  diversity \d\.\d\d  checkpoint blobs-32-000000-3",
         ticks[-1],
     )
     assert lines[-2:] == [
         "checkpoint: checkpoints/blobs-32-000000-3",
-        "grids:      runs/blobs-32/samples",
+        "its page:   runs/blobs-32/index.html",
     ]
     assert ran.stdout == "", "standard output is for --dry-run"
 
@@ -131,6 +131,12 @@ def test_a_checkpoint_says_everything_about_itself(finished: Finished) -> None:
         "size": 32,
         "z_dim": 8,
         "width": 4,
+        "blocks": 1,
+        "upsampling": "transposed",
+        "attention": False,
+        "multi_scale": False,
+        "is_conditional": False,
+        "holdout": 0.0,
         "sha256": hashlib.sha256(weights).hexdigest(),
         "num_bytes": len(weights),
         "seed": 0,
@@ -183,7 +189,7 @@ def test_a_dry_run_prints_the_whole_configuration_and_writes_nothing(studio: Stu
     assert (plan["size"], plan["z_dim"], plan["width"], plan["batch"]) == ("32", "8", "4", "8")
     assert (plan["lr"], plan["flip"], plan["kimg"], plan["minutes"]) == (
         "0.0002",
-        "True",
+        "true",
         "5.0",
         "-",
     )
@@ -214,7 +220,7 @@ def test_a_dry_run_of_a_source_fetches_nothing(tmp_path: Path) -> None:
         (["--kimg", "0"], "'--kimg'"),
         (["--batch", "1"], "'--batch'"),
         (["--lr", "-1"], "'--lr'"),
-        (["--arch", "resgan"], "'resgan' is not"),
+        (["--arch", "vqgan"], "'vqgan' is not"),
         (["--dataset", "blob"], "Did you mean blobs?"),
         (["--dataset", "/no/such/folder"], "there is no such folder"),
         (["--dataset", "datasets/blobs/000.png"], "that is a file"),

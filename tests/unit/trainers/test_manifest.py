@@ -22,6 +22,7 @@ from trainers.manifest import (
     copy_verified_weights,
     read_manifest,
 )
+from trainers.networks import Shape
 
 WEIGHTS = bytes(range(256)) * 20
 
@@ -126,7 +127,20 @@ def test_a_field_that_cannot_be_is_refused_and_named(
         read_manifest(folder)
 
 
-@pytest.mark.parametrize("field", sorted(Manifest.model_fields))
+REQUIRED = sorted(name for name, field in Manifest.model_fields.items() if field.is_required())
+
+
+def test_a_checkpoint_of_the_first_version_is_still_read(folder: Path) -> None:
+    """It said nothing of what came later: classes, attention, held-out pictures."""
+    fields: dict[str, Any] = json.loads(manifest().to_json())
+    first_version = {name: value for name, value in fields.items() if name in REQUIRED}
+    (folder / "manifest.json").write_text(json.dumps(first_version))
+    assert read_manifest(folder).shape == Shape(
+        size=first_version["size"], z_dim=first_version["z_dim"], width=first_version["width"]
+    )
+
+
+@pytest.mark.parametrize("field", REQUIRED)
 def test_a_missing_field_is_refused_and_named(folder: Path, field: str) -> None:
     fields: dict[str, Any] = json.loads(manifest().to_json())
     del fields[field]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import io
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer_fixtures import tiny_config
+from trainers.learner import StepMeans
 from trainers.progress import (
     Display,
     Pace,
@@ -34,6 +36,18 @@ STATS = TickStats(
     g_loss=0.75,
     d_right_on_real=0.8,
     d_right_on_fake=0.6,
+)
+
+MEANS = StepMeans(
+    d_loss=1.25,
+    g_loss=0.75,
+    d_right_on_real=0.8,
+    d_right_on_fake=0.6,
+    penalty=0.1,
+    overfitting=0.6,
+    gradient_norm=3.0,
+    skipped_steps=0,
+    most_skipped_in_a_row=0,
 )
 
 
@@ -139,7 +153,7 @@ def one_session(display: Display) -> None:
     display.begin(config, going)
     going.step_done(1000, 8.0)
     if display.wants_losses(1.0):
-        display.losses(1.25, 0.75, 0.8, 0.6)
+        display.losses(MEANS)
     display.advance(going)
     display.tick(STATS, going, Path("checkpoints/flowers-64-000001"))
     display.close()
@@ -155,8 +169,10 @@ def test_without_a_terminal_every_event_is_one_plain_line() -> None:
         "preparing pictures 2/2",
         "24 pictures from [datasets]/flowers",
         "training flowers-64 on cpu: to 4 kimg",
-        "kimg      1.0   25%  8.0 s/kimg  ETA 24s  G 0.75  D 1.25  "
-        "D right on real 80%, fake 60%  checkpoint flowers-64-000001",
+        "usual for this loss: G 0.5 to 2, D 0.5 to 0.8, right about 80% (↑ ↓ are outside; "
+        "on few pictures that is common and no harm)",
+        "kimg      1.0   25%  8.0 s/kimg  ETA 24s  G 0.75  D 0.62  right 70%  "
+        "diversity 1.00  checkpoint flowers-64-000001",
     ]
 
 
@@ -218,7 +234,7 @@ def test_on_a_terminal_there_is_a_bar_with_speed_eta_and_losses() -> None:
     assert "1.0/4 kimg" in shown
     assert "8.0 s/kimg" in shown
     assert "ETA 24s" in shown
-    assert "G 0.75 D 1.25 right 70%" in shown
+    assert "G 0.75 D 0.62 right 70%" in shown
 
 
 @pytest.mark.usefixtures("wide")
@@ -233,7 +249,7 @@ def test_notes_and_checkpoints_scroll_by_above_the_bar_and_are_shown_as_written(
 def test_a_bar_asks_for_losses_at_most_every_so_often() -> None:
     def show(display: Display) -> None:
         assert display.wants_losses(60.0)
-        display.losses(1.0, 1.0, 0.5, 0.5)
+        display.losses(MEANS)
         assert not display.wants_losses(60.0)
 
     on_a_terminal(show)
@@ -257,12 +273,12 @@ def test_bar_and_losses_are_seen_on_a_terminal_of_ordinary_width(
         going = pace(kimg=300, images_seen=120_500)
         display.begin(tiny_config(run="flowers-64", kimg=300), going)
         going.step_done(64, 1.3)
-        display.losses(1.25, 0.75, 0.8, 0.6)
+        display.losses(MEANS)
         display.advance(going)
         display.close()
 
     shown = on_a_terminal(show, columns=80)
-    assert "G 0.75 D 1.25" in shown
+    assert "G 0.75 D 0.62" in shown
     assert "━" in shown
 
 
@@ -273,3 +289,22 @@ def test_a_slow_first_step_does_not_spoil_the_estimate_for_long() -> None:
     for _ in range(1000):
         going.step_done(10, 0.01)
     assert going.sec_per_kimg < 2.0, "1.0 from then on; 1.2 over all"
+
+
+def test_the_classic_loss_is_shown_with_what_is_usual_and_arrows_where_it_is_not() -> None:
+    stream = io.StringIO()
+    display = open_display(stream)
+    going = pace(kimg=4, images_seen=1000)
+    display.begin(tiny_config(loss="bce"), going)
+    display.tick(dataclasses.replace(STATS, g_loss=3.9, d_loss=0.7), going, None)
+    assert "G 3.90↑  D 0.35↓  right 70%  " in stream.getvalue()
+
+
+def test_other_losses_have_no_usual_range() -> None:
+    stream = io.StringIO()
+    display = open_display(stream)
+    going = pace(kimg=4, images_seen=1000)
+    display.begin(tiny_config(loss="hinge"), going)
+    display.tick(dataclasses.replace(STATS, g_loss=3.9, d_loss=0.7), going, None)
+    assert "G 3.90  D 0.70  right 70%  " in stream.getvalue()
+    assert "usual" not in stream.getvalue()

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from trainers.samples import grid_columns, png_bytes, render_grid, to_bytes
+from trainers.latents import latent_for
+from trainers.samples import FixedNoise, as_grid, grid_columns, png_bytes, to_bytes
 
 
 def test_minus_one_is_black_one_is_white_and_rounding_is_to_the_nearest() -> None:
@@ -36,19 +37,42 @@ def test_a_grid_is_about_a_thousand_pixels_wide_and_at_least_three_by_three(
 
 
 class Flat(nn.Module):
-    """Paints each z's first number as one flat colour."""
+    """Paints each z's first number as one flat colour; its class, where there is one, in green."""
 
-    def forward(self, z: Tensor) -> Tensor:
-        return z[:, :1, None, None].expand(-1, 3, 4, 4)
+    def forward(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
+        pictures = z[:, :1, None, None].repeat(1, 3, 4, 4)
+        if classes is not None:
+            pictures[:, 1] = (classes.float() / 10)[:, None, None]
+        return pictures
 
 
 def test_a_grid_reads_like_a_page_from_left_to_right_and_down() -> None:
-    latents = torch.linspace(-1, 1, 9)[:, None]
-    grid = np.asarray(render_grid(Flat(), latents))
-    assert grid.shape == (12, 12, 3)
+    noise = FixedNoise(torch.linspace(-1, 1, 12)[:, None], classes=None)
+    painted = noise.paint(Flat(), at_a_time=5)
+    assert (painted.shape, painted.dtype) == ((12, 4, 4, 3), np.uint8)
+    grid = np.asarray(as_grid(painted, columns=4))
+    assert grid.shape == (12, 16, 3)
     read = grid[::4, ::4, 0].flatten().tolist()
     assert read == sorted(read)
     assert (read[0], read[-1]) == (0, 255)
+
+
+def test_noise_is_that_of_its_seeds() -> None:
+    noise = FixedNoise.draw([7, 3], 5, torch.device("cpu"))
+    assert torch.equal(noise.latents, torch.stack([latent_for(7, 5), latent_for(3, 5)]))
+    assert noise.classes is None
+    assert [(z.shape, c) for z, c in noise.parts(1)] == [((1, 5), None), ((1, 5), None)]
+
+
+def test_every_picture_of_the_noise_keeps_its_class_however_many_are_painted_at_a_time() -> None:
+    noise = FixedNoise.draw(range(7), 5, torch.device("cpu"), class_of=lambda i: i % 3)
+    at_once, in_parts = noise.paint(Flat(), at_a_time=7), noise.paint(Flat(), at_a_time=2)
+    assert np.array_equal(at_once, in_parts)
+    assert in_parts[:, 0, 0, 1].tolist() == [to_byte(i % 3 / 10) for i in range(7)]
+
+
+def to_byte(value: float) -> int:
+    return round((value + 1) * 127.5)
 
 
 def test_png_keeps_every_pixel() -> None:

@@ -1,19 +1,27 @@
-"""Settings, presets, and what a changed setting means for a saved run."""
+"""Settings: which go together, and what a changed one means for a saved run."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
 import inspect
+import math
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from tests.trainer_fixtures import ENVIRONMENT, tiny_config
 from trainers import config as config_module
-from trainers.config import SIZES_PX, OnResume, TrainConfig, settings_that_differ
-from trainers.presets import preset
+from trainers.config import (
+    OnResume,
+    TrainConfig,
+    check_combination,
+    check_fixed_settings,
+    settings_that_differ,
+)
+from trainers.errors import ResumeRefused, SettingsError
 
 
 def test_equal_settings_do_not_differ() -> None:
@@ -28,11 +36,17 @@ def test_equal_settings_do_not_differ() -> None:
         ("arch", "other", OnResume.FIXED),
         ("z_dim", 16, OnResume.FIXED),
         ("width", 8, OnResume.FIXED),
+        ("classes", True, OnResume.FIXED),
+        ("holdout", 0.1, OnResume.FIXED),
+        ("d_norm", "spectral", OnResume.FIXED),
+        ("loss", "hinge", OnResume.ADOPTED),
+        ("micro_batch", 4, OnResume.ADOPTED),
         ("lr", 1e-3, OnResume.ADOPTED),
         ("batch", 16, OnResume.ADOPTED),
         ("flip", True, OnResume.ADOPTED),
         ("kimg", 99.0, OnResume.FREE),
         ("minutes", 1.0, OnResume.FREE),
+        ("guard", False, OnResume.FREE),
         ("device", "cuda", OnResume.FREE),
     ],
 )
@@ -69,22 +83,96 @@ def test_every_setting_says_what_it_means_and_what_changing_it_does() -> None:
     assert all(isinstance(f.metadata["on_resume"], OnResume) for f in fields)
 
 
-def test_every_size_has_a_preset_that_makes_a_config() -> None:
-    for size in SIZES_PX:
-        config = TrainConfig(run="r", size=size, **preset(size, 100))
-        assert config.batch >= 8
-        assert config.kimg > 0
+def test_what_does_not_fit_a_saved_run_is_listed_with_both_values() -> None:
+    saved = tiny_config().as_dict()
+    with pytest.raises(ResumeRefused) as refused:
+        check_fixed_settings(saved, tiny_config(width=8, classes=True, lr=1.0))
+    assert str(refused.value) == (
+        "run tiny has a saved state that these settings do not fit: width 4 -> 8, "
+        "classes False -> True. Use the saved settings, or start another run with --run NAME."
+    )
 
 
-def test_larger_pictures_come_in_smaller_batches() -> None:
-    batches = [preset(size, 100)["batch"] for size in SIZES_PX]
-    assert batches == sorted(batches, reverse=True)
+# ---------------------------------------------------------------- what goes together
 
 
-def test_more_pictures_bear_more_training() -> None:
-    budgets = [preset(64, count)["kimg"] for count in (16, 300, 301, 1_500, 6_000, 10**6)]
-    assert budgets == sorted(budgets)
-    assert budgets == [300, 300, 800, 800, 1_500, 4_000]
+def test_the_defaults_go_together() -> None:
+    check_combination(TrainConfig(run="r", size=64))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"loss": "wgan"}, "loss 'wgan': choose one of bce, hinge, relativistic."),
+        ({"penalty": "r2"}, "penalty 'r2': choose one of none, r1, r1+r2."),
+        ({"augment": "apa"}, "augment 'apa': choose one of none, diffaug, ada."),
+        ({"precision": "fp16"}, "precision 'fp16': choose one of fp32, bf16."),
+        ({"d_norm": "layer"}, "d_norm 'layer': choose one of batch, spectral, none."),
+        ({"upsampling": "cubic"}, "upsampling 'cubic': choose one of transposed, resize."),
+        ({"batch": 1}, "batch 1: choose from 2 to 4096."),
+        ({"micro_batch": -1}, "micro_batch -1: choose from 0 to 4096."),
+        ({"z_dim": 0}, "z_dim 0: choose from 2 to 4096."),
+        ({"width": 1024}, "width 1024: choose from 4 to 512."),
+        ({"blocks": 0}, "blocks 0: choose from 1 to 8."),
+        ({"penalty_every": 0}, "penalty_every 0: choose from 1 to 64."),
+        ({"holdout": 0.6}, "holdout 0.6: choose from 0.0 to 0.5."),
+        ({"measure_share": 1.0}, "measure_share 1.0: choose from 0.0 to 0.9."),
+        ({"real_label": 0.1}, "real_label 0.1: choose from 0.5 to 1.0."),
+        ({"augment_p": 1.5}, "augment_p 1.5: choose from 0.0 to 1.0."),
+        ({"augment_fade": -0.1}, "augment_fade -0.1: choose from 0.0 to 1.0."),
+        ({"ada_target": 2.0}, "ada_target 2.0: choose from 0.0 to 1.0."),
+        ({"beta1": 1.0}, "beta1 1.0: choose from 0.0 to 0.999."),
+        ({"beta2": 1.0}, "beta2 1.0: choose from 0.0 to 0.99999."),
+        ({"gamma": -1.0}, "gamma -1.0: choose from 0.0 to 1000000.0."),
+        ({"gamma": math.nan}, "gamma nan: choose from 0.0 to 1000000.0."),
+        ({"seed": -1}, "seed -1: choose from 0 to 9007199254740991."),
+        ({"lr": 0.0}, "lr 0.0: choose a number above 0."),
+        ({"lr": math.nan}, "lr nan: choose a number above 0."),
+        ({"kimg": math.inf}, "kimg inf: choose a number above 0."),
+        ({"minutes": -5.0}, "minutes -5.0: choose a number above 0."),
+        ({"d_lr_factor": -1.0}, "d_lr_factor -1.0: choose a number above 0."),
+        ({"ema_half_life_kimg": 0.0}, "ema_half_life_kimg 0.0: choose a number above 0."),
+        (
+            {"penalty": "r1", "gamma": 2.0},
+            "penalty r1 asks for each picture's own gradient, which batch norm mixes with its "
+            "neighbours'. Add --set d_norm=none (or spectral), or leave the penalty out.",
+        ),
+        (
+            {"gamma": 2.0},
+            "gamma 2 weighs a penalty that is not there: add --set penalty=r1+r2, or --set gamma=0.",
+        ),
+        (
+            {"penalty": "r1+r2", "d_norm": "none"},
+            "penalty r1+r2 has no weight: add --set gamma=2.",
+        ),
+    ],
+    ids=str,
+)
+def test_what_cannot_work_is_refused_by_name_with_its_value_and_what_can(
+    chosen: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        check_combination(TrainConfig(run="r", size=64, **chosen))
+    assert str(refused.value) == said
+    assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"penalty": "r1", "gamma": 2.0, "d_norm": "spectral"},
+        {"penalty": "r1+r2", "gamma": 150.0, "d_norm": "none", "penalty_every": 16},
+        {"micro_batch": 4096, "batch": 2},
+        {"minutes": 0.5},
+        {"beta1": 0.0, "holdout": 0.5},
+    ],
+    ids=str,
+)
+def test_what_can_work_is_not_refused(chosen: dict[str, Any]) -> None:
+    check_combination(TrainConfig(run="r", size=64, **chosen))
+
+
+# ---------------------------------------------------------------- without torch
 
 
 def test_asking_for_help_or_settings_does_not_load_torch() -> None:

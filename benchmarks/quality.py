@@ -1,0 +1,112 @@
+"""Recipes side by side: the same pictures, the same clock, judged on pictures none of them saw.
+
+    python -m benchmarks.quality --dataset PATH --size 64 --minutes 30 \\
+        "dcgan: --preset dcgan" "projected: --preset projected" "hinge: --preset projected --loss bce"
+
+Each recipe is a name and options of `artbot train`. They run one after the other, through the
+command itself, then `artbot evaluate`'s measurements are printed as a table. A tenth of the pictures
+is held out from all of them (the same tenth). Runs and grids stay in --out, to be looked at; a run
+that is already finished there is not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from trainers.data.cache import load_pictures
+from trainers.inference import load_generator
+from trainers.manifest import read_manifest
+from trainers.metrics.meter import QualityMeter
+from trainers.metrics.scores import Scores
+
+NUM_GENERATED = 1000
+FIRST_SEED = 10_000_000
+COLUMNS = (
+    ("kid_x1000", "KID x 1000", "{:.0f}"),
+    ("kid_sd", "±", "{:.0f}"),
+    ("coverage", "coverage", "{:.2f}"),
+    ("density", "density", "{:.2f}"),
+    ("diversity_ratio", "diversity", "{:.2f}"),
+    ("nearest_ratio", "nearest", "{:.2f}"),
+)
+
+
+def train(name: str, options: list[str], arguments: argparse.Namespace, seed: int) -> Path:
+    """Train one recipe; returns its latest checkpoint."""
+    out: Path = arguments.out
+    run = f"{name}-s{seed}"
+    if not (found := list(out.glob(f"checkpoints/{run}-*"))):
+        command = [
+            *(sys.executable, "-m", "trainers", "train", "--dataset", str(arguments.dataset)),
+            *(
+                "--size",
+                str(arguments.size),
+                "--minutes",
+                str(arguments.minutes),
+                "--kimg",
+                "100000",
+            ),
+            *("--run", run, "--seed", str(seed), "--holdout", "0.1", "--device", arguments.device),
+            *("--export-kimg", "100000", "--tick-kimg", "1000", *options),
+        ]
+        with open(out / f"{run}.log", "w") as log:
+            subprocess.run(command, cwd=out, stdout=log, stderr=log, check=False)
+        found = list(out.glob(f"checkpoints/{run}-*"))
+    if not found:
+        raise SystemExit(f"{run} left no checkpoint; see {out / f'{run}.log'}")
+    return max(found, key=lambda folder: read_manifest(folder).created_at)
+
+
+def measure(checkpoint: Path, meter: QualityMeter) -> Scores:
+    generator = load_generator(checkpoint)
+    return meter.measure(np.stack([generator.paint(FIRST_SEED + i) for i in range(NUM_GENERATED)]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("recipes", nargs="+", metavar="NAME: OPTIONS")
+    parser.add_argument("--dataset", type=Path, required=True)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--judge", default="lite2")
+    parser.add_argument("--out", type=Path, default=Path("quality"))
+    arguments = parser.parse_args()
+    arguments.dataset, arguments.out = arguments.dataset.resolve(), arguments.out.resolve()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    pictures = load_pictures(arguments.dataset, arguments.size, arguments.out / "cache")
+    print("| recipe | seed | kimg | " + " | ".join(title for _, title, _ in COLUMNS) + " |")
+    print("|---" * (3 + len(COLUMNS)) + "|", flush=True)
+    meter = None
+    for seed in map(int, arguments.seeds.split(",")):
+        for recipe in arguments.recipes:
+            name, _, options = recipe.partition(":")
+            checkpoint = train(name, shlex.split(options), arguments, seed)
+            meter = meter or QualityMeter(
+                pictures.images,
+                pictures.fingerprint,
+                arguments.out / "cache",
+                holdout=0.1,
+                judge=arguments.judge,
+            )
+            scores = measure(checkpoint, meter).as_dict()
+            cells = [
+                form.format(scores[key]) for key, _, form in COLUMNS if scores[key] is not None
+            ]
+            kimg = read_manifest(checkpoint).kimg
+            print(f"| {name} | {seed} | {kimg:.0f} | " + " | ".join(cells) + " |", flush=True)
+    assert meter is not None
+    print(
+        f"\nreal against real: KID x 1000 {scores['floor_kid_x1000']:.1f}, coverage {scores['floor_coverage']:.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,379 @@
+"""`artbot evaluate`: how good an exported generator is, in numbers and in words. No torch until it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+import numpy as np
+
+from trainers import share_the_processor
+from trainers.errors import OutOfMemory, SettingsError, is_out_of_memory
+from trainers.files import write_atomically
+from trainers.metrics import JUDGES
+from trainers.progress import Display, duration, open_display
+
+if TYPE_CHECKING:
+    from trainers.data.cache import PictureSet
+    from trainers.manifest import Manifest
+    from trainers.metrics.fid import Fid
+    from trainers.metrics.meter import QualityMeter
+    from trainers.metrics.scores import Scores
+
+EVALUATION_SEED = 3_000_000
+"""The first picture's; every generator is asked for the same seeds."""
+MAX_REAL = 5000
+"""Real pictures compared with, at most; training pictures are looked through to the last."""
+NUM_SHOWN = 8
+"""Pairs on the sheet."""
+SHOWN_PX = 192
+"""Edge of a picture on it."""
+PAINTED_AT_A_TIME = 32
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command("evaluate", short_help="Measure how good a trained generator is.")
+@click.argument("checkpoint")
+@click.option(
+    "--dataset",
+    required=True,
+    metavar="NAME|PATH",
+    help="The real pictures to compare with: usually those it learned from.",
+)
+@click.option(
+    "--num",
+    type=click.IntRange(16, 20_000),
+    default=1000,
+    show_default=True,
+    help="Pictures to paint.",
+)
+@click.option(
+    "--judge",
+    type=click.Choice(JUDGES),
+    default=JUDGES[0],
+    show_default=True,
+    help="The network that looks: EfficientNet-Lite2, or Lite0 to compare with older figures.",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda[:N]",
+    help="Where to compute.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what is stored, for programs.")
+@click.option(
+    "--datasets-dir",
+    type=_FOLDER,
+    default=Path("datasets"),
+    show_default=True,
+    help="Where named data sets lie.",
+)
+@click.option(
+    "--checkpoints-dir",
+    type=_FOLDER,
+    default=Path("checkpoints"),
+    show_default=True,
+    help="Where named checkpoints lie.",
+)
+@click.option(
+    "--cache-dir",
+    type=_FOLDER,
+    default=Path("cache"),
+    show_default=True,
+    help="Where decoded pictures, and what the judge saw in them, are kept.",
+)
+def evaluate_command(
+    checkpoint: str,
+    dataset: str,
+    num: int,
+    judge: str,
+    device: str,
+    as_json: bool,
+    datasets_dir: Path,
+    checkpoints_dir: Path,
+    cache_dir: Path,
+) -> None:
+    """Compare a generator's pictures with real ones it never saw, if some were held out.
+
+    CHECKPOINT is a name in checkpoints/ or a path. The numbers, and a sheet of the generated pictures
+    that come nearest to a training picture, are stored in the checkpoint's folder.
+
+    \b
+        artbot evaluate flowers-64-000300 --dataset flowers
+        artbot evaluate flowers-64-000300 --dataset ~/other-flowers --num 5000
+    """
+    share_the_processor()
+    from trainers.seeing.walk import find_checkpoint
+
+    folder = find_checkpoint(checkpoint, checkpoints_dir)
+    display = open_display()
+    try:
+        evaluation = evaluate(folder, dataset, num, judge, device, datasets_dir, cache_dir, display)
+    except (MemoryError, RuntimeError) as error:  # CUDA's own error is a RuntimeError
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(
+            f"out of memory ({str(error).splitlines()[0]}). Try --device cpu or a smaller --num."
+        ) from error
+    finally:
+        display.close()
+    # Printed first: a folder that cannot be written to must not cost the person the result.
+    click.echo(json.dumps(evaluation.as_dict(), indent=2) if as_json else evaluation.in_words())
+    for path in evaluation.store(folder):
+        display.note(f"stored: {path}")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One generator against one data set."""
+
+    manifest: Manifest
+    dataset: str
+    fingerprint: str
+    compared_with: str
+    """The real pictures, in words."""
+    scores: Scores
+    fid: Fid
+    device: str
+    seconds: float
+    evaluated_at: datetime
+    copies: list[Copy]
+    """The generated pictures that come nearest to a training picture; none where it is not known
+    what the generator was trained on."""
+    sheet_png: bytes | None
+    """Those pictures, generated | training, side by side."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "checkpoint": self.manifest.name,
+            "sha256": self.manifest.sha256,
+            "kimg": self.manifest.kimg,
+            "dataset": {"name": self.dataset, "fingerprint": self.fingerprint},
+            "compared_with": self.compared_with,
+            "scores": self.scores.as_dict(),
+            "fid": dataclasses.asdict(self.fid),
+            "first_seed": EVALUATION_SEED,
+            "nearest": [dataclasses.asdict(copy) for copy in self.copies],
+            "device": self.device,
+            "seconds": round(self.seconds, 1),
+            "evaluated_at": self.evaluated_at.isoformat(timespec="seconds"),
+        }
+
+    def in_words(self) -> str:
+        from trainers.metrics.wording import in_words
+
+        fid = f"not measured: {self.fid.not_measured}"
+        if self.fid.value is not None:
+            fid = f"{self.fid.value:.2f}"
+        return (
+            f"{self.manifest.name}: {self.scores.num_generated:,} of its pictures against "
+            f"{self.compared_with}\n\n{in_words(self.scores)}\n\nFID {fid}."
+        )
+
+    def store(self, checkpoint: Path) -> list[Path]:
+        """Write the numbers and the sheet beside the weights. Raises StorageError."""
+        stem = f"evaluation-{self.scores.judge}-{self.fingerprint[:8]}"
+        contents = {f"{stem}.json": json.dumps(self.as_dict(), indent=2).encode() + b"\n"}
+        if self.sheet_png is not None:
+            contents[f"{stem}.png"] = self.sheet_png
+        for name, content in contents.items():
+            write_atomically(checkpoint / name, partial(_write, content=content))
+        return [checkpoint / name for name in contents]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A generated picture and the training picture it resembles most."""
+
+    seed: int
+    class_name: str | None
+    picture: int
+    """Its number among the data set's pictures, sorted by name."""
+    distance: float
+    """In the judge's features."""
+
+
+def evaluate(
+    checkpoint: Path,
+    dataset: str,
+    num: int,
+    judge: str,
+    device: str,
+    datasets: Path,
+    cache: Path,
+    display: Display,
+) -> Evaluation:
+    """Paint, look, compare. Raises CheckpointRefused, DatasetError, SettingsError, TrainerError."""
+    started = time.monotonic()
+    from trainers.inference import resolve_device
+    from trainers.metrics.fid import Fid, standard_fid, why_not
+    from trainers.metrics.meter import QualityMeter, joined
+    from trainers.seeing.walk import open_checkpoint
+
+    try:
+        device = resolve_device(device)
+    except ValueError as error:
+        raise SettingsError(f"--device {error}.") from error
+    generator = open_checkpoint(checkpoint, device)
+    manifest = generator.manifest
+    pictures = _load_pictures(dataset, manifest.size, datasets, cache, display)
+    is_trained_on = pictures.fingerprint == manifest.dataset.fingerprint
+    meter = QualityMeter(
+        pictures.images,
+        pictures.fingerprint,
+        cache,
+        holdout=manifest.holdout if is_trained_on else 0.0,
+        arch=manifest.arch,
+        judge=judge,
+        device=device,
+        max_real=MAX_REAL,
+        max_training=len(pictures),
+        is_trained_on=is_trained_on,
+        on_progress=_with_eta(display, "looking at the real pictures"),
+    )
+    real = meter.real_indices
+    compared_with = _in_words(meter, pictures, is_trained_on)
+    display.note(f"comparing with {compared_with}")
+
+    classes = _classes(manifest, pictures, real, num)
+
+    def paint(number: int) -> np.ndarray:
+        """Again and again the same; one at a time, as the service paints."""
+        return generator.paint(EVALUATION_SEED + number, class_name=classes[number])
+
+    # What has been looked at is let go: 10,000 pictures of 512 px are 8 GB.
+    no_fid = why_not(num, len(real))
+    seen, kept = [], []
+    progress = _with_eta(display, "painting and looking")
+    for start in range(0, num, PAINTED_AT_A_TIME):
+        numbers = range(start, min(start + PAINTED_AT_A_TIME, num))
+        painted = np.stack([paint(number) for number in numbers])
+        seen.append(meter.look(painted))
+        if not no_fid:
+            kept.append(painted)
+        progress(numbers.stop, num)
+    generated = joined(seen)
+    scores = meter.compare(generated)
+    fid = Fid(None, no_fid)
+    if not no_fid:
+        display.note("measuring FID …")
+        fid = standard_fid(np.concatenate(kept), pictures.images[real], device)
+
+    copies, pairs = [], []
+    if is_trained_on:
+        found = meter.nearest(generated)
+        for number in found.distances.argsort()[:NUM_SHOWN].tolist():
+            picture = int(meter.training_indices[found.indices[number]])
+            copies.append(
+                Copy(
+                    seed=EVALUATION_SEED + number,
+                    class_name=classes[number],
+                    picture=picture,
+                    distance=round(found.distances[number].item(), 4),
+                )
+            )
+            pairs.append((paint(number), pictures.images[picture]))
+    return Evaluation(
+        manifest=manifest,
+        dataset=pictures.name,
+        fingerprint=pictures.fingerprint,
+        compared_with=compared_with,
+        scores=scores,
+        fid=fid,
+        device=device,
+        seconds=time.monotonic() - started,
+        evaluated_at=datetime.now(UTC),
+        copies=copies,
+        sheet_png=_sheet(pairs) if pairs else None,
+    )
+
+
+def _load_pictures(
+    dataset: str, size_px: int, datasets: Path, cache: Path, display: Display
+) -> PictureSet:
+    from trainers.data.cache import load_pictures
+    from trainers.data.sources import Source, fetch_once, find_dataset
+
+    found = find_dataset(dataset, datasets)
+    if isinstance(found, Source):
+        found = fetch_once(found, datasets, partial(display.preparing, f"making {found.name}"))
+    preparing = partial(display.preparing, "preparing pictures")
+    return load_pictures(found, size_px, cache, preparing)
+
+
+def _in_words(meter: QualityMeter, pictures: PictureSet, is_trained_on: bool) -> str:
+    """What is compared with, and what that means for the numbers."""
+    count = f"{len(meter.real_indices):,}"
+    if meter.is_held_out:
+        return f"{count} pictures of {pictures.name} that it never saw"
+    if is_trained_on:
+        return (
+            f"{count} pictures of {pictures.name}, all of which it learned from: copying them would "
+            "look perfect (--holdout when training keeps some aside)"
+        )
+    return f"{count} pictures of {pictures.name}, which is not what it learned from"
+
+
+def _classes(
+    manifest: Manifest, pictures: PictureSet, real: np.ndarray, num: int
+) -> list[str | None]:
+    """The class of each picture to paint: as often as it occurs among the real ones. None: any.
+
+    Otherwise a generator would be marked down for a mixture that only the asking made.
+    """
+    if not manifest.class_names or pictures.class_names != manifest.class_names:
+        return [None] * num
+    indices = pictures.class_indices[real]
+    known = indices[indices >= 0]
+    # The real ones lie sorted by class: evenly over all of them, not the first so many.
+    evenly = known[np.arange(num) * len(known) // num]
+    return [pictures.class_names[index] for index in evenly]
+
+
+def _with_eta(display: Display, what: str) -> Callable[[int, int], None]:
+    """Progress of one task, with the time it will still take."""
+    started = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        remaining = (time.monotonic() - started) / done * (total - done)
+        eta = f", ETA {duration(remaining)}" if done < total else ""
+        display.preparing(f"{what}{eta}", done, total)
+
+    return progress
+
+
+def _sheet(pairs: list[tuple[np.ndarray, np.ndarray]]) -> bytes:
+    """PNG: generated | training, two pairs in a row, a gap between pairs."""
+    from PIL import Image
+
+    from trainers.samples import png_bytes
+
+    edge, gap, columns = SHOWN_PX, SHOWN_PX // 16, 2
+    rows = -(-len(pairs) // columns)
+    size = (columns * (2 * edge + gap) + gap, rows * (edge + gap) + gap)
+    sheet = Image.new("RGB", size, "white")
+    for number, pair in enumerate(pairs):
+        row, column = divmod(number, columns)
+        for side, picture in enumerate(pair):
+            # Small pictures are shown as they are, pixel by pixel; large ones reduced.
+            is_small = len(picture) < edge
+            how = Image.Resampling.NEAREST if is_small else Image.Resampling.LANCZOS
+            shown = Image.fromarray(picture).resize((edge, edge), how)
+            sheet.paste(
+                shown,
+                (gap + column * (2 * edge + gap) + side * edge, gap + row * (edge + gap)),
+            )
+    return png_bytes(sheet)
+
+
+def _write(file: BinaryIO, content: bytes) -> None:
+    file.write(content)

@@ -1,0 +1,57 @@
+"""Whether an architecture can be built as somebody wants it, said before anything is built."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+from trainers.errors import SettingsError
+from trainers.networks import architecture_names, load_architecture
+from trainers.shape import UPSAMPLINGS, Shape
+
+BLOCKS = (1, 2)
+_UNIVERSAL = frozenset({"size", "z_dim", "width", "num_classes", "d_norm"})
+"""Fields of Shape that are no `options`: every architecture takes them, or names its values."""
+
+
+def check_shape(name: str, shape: Shape) -> None:
+    """Raises SettingsError for what the architecture `name` does not know or cannot be built with."""
+    if name not in architecture_names():
+        raise SettingsError(
+            f"--arch {name}: there is no such architecture. Use one of {_listed(architecture_names())}."
+        )
+    architecture = load_architecture(name)
+    for field in dataclasses.fields(Shape):
+        value = getattr(shape, field.name)
+        is_known = field.name in _UNIVERSAL or field.name in architecture.options
+        if not is_known and value != field.default:
+            raise SettingsError(
+                f"{_option(field.name, value)}: {name} has no such option. Leave it out; "
+                f"{name} takes {_listed(map(_flag, sorted(architecture.options))) or 'none of this kind'}."
+            )
+    allowed: dict[str, tuple[object, ...]] = {
+        "size": architecture.sizes,
+        "d_norm": architecture.d_norms,
+        "upsampling": UPSAMPLINGS,
+        "blocks": BLOCKS,
+    }
+    for field_name, values in allowed.items():
+        value = getattr(shape, field_name)
+        if value not in values:
+            raise SettingsError(
+                f"{_option(field_name, value)}: {name} cannot be built so. "
+                f"Use {_flag(field_name)} {' or '.join(map(str, values))}."
+            )
+
+
+def _flag(field_name: str) -> str:
+    return "--" + field_name.replace("_", "-")
+
+
+def _option(field_name: str, value: object) -> str:
+    """As it is written on the command line; a switch has no value."""
+    return _flag(field_name) if value is True else f"{_flag(field_name)} {value}"
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))

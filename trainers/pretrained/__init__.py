@@ -1,0 +1,1 @@
+"""Networks that learned from other people's pictures: used to look with, never trained here."""
