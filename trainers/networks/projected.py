@@ -3,8 +3,11 @@
 Projected GAN (Sauer et al. 2021, arXiv:2111.01007): real and generated pictures are passed through
 a frozen EfficientNet-Lite0; its features at four strides are mixed by frozen random convolutions,
 across channels (CCM, section 3.2) and across scales (CSM), and one small discriminator judges each
-scale. What a picture consists of need not be learned from a few hundred paintings: the
-discriminator brings it along, and cannot learn the pictures by heart so easily.
+scale. What a picture consists of need not be learned from a few hundred paintings: the discriminator
+brings it along, and cannot learn the pictures by heart so easily.
+
+One more discriminator looks at the pixels themselves, as in Vision-aided GAN (Kumari et al. 2022,
+arXiv:2112.09130): of tone and colour, features learned for naming things say little.
 
 The generator is FastGAN's (Liu et al. 2021, arXiv:2101.04775) without its noise inputs, so that a
 picture depends on its seed alone: nearest-neighbour upsampling, 3x3 convolutions with batch
@@ -132,11 +135,13 @@ class Discriminator(nn.Module):
             _Head(channels, self._trunk_px // (4 * 2**scale), shape)
             for scale, channels in enumerate(_FrozenMixing.outputs(mixed))
         )
+        self.pixels = _Head(3, shape.size, shape)
 
     def forward(
         self, pictures: Tensor, classes: Tensor | None = None, coarser: tuple[Tensor, ...] = ()
     ) -> Tensor:
         assert not coarser
+        of_pixels = self.pixels(pictures, classes)
         if pictures.shape[-1] != self._trunk_px:
             # In float32: a CPU has no antialiased resizing of bfloat16.
             pictures = F.interpolate(
@@ -147,9 +152,8 @@ class Discriminator(nn.Module):
                 antialias=True,
             )
         features = self.mixing(self.trunk.taps(pictures))
-        return torch.cat(
-            [head(x, classes) for head, x in zip(self.heads, features, strict=True)], 1
-        )
+        of_features = [head(x, classes) for head, x in zip(self.heads, features, strict=True)]
+        return torch.cat([*of_features, of_pixels], 1)
 
 
 class _FrozenMixing(nn.Module):
@@ -191,9 +195,10 @@ class _Head(nn.Module):
 
     def __init__(self, inputs: int, size_px: int, shape: Shape) -> None:
         super().__init__()
-        outputs = max(8, shape.width * 4)
         layers: list[nn.Module] = []
         while size_px > COARSEST_PX:
+            # As wide as fits the resolution: 4 times `width` up to 16 px, half as much per doubling.
+            outputs = max(8, min(shape.width * 4, shape.width * 128 // size_px))
             layers += [
                 nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(outputs),
