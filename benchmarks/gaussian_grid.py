@@ -1,9 +1,9 @@
 """How many of 25 Gaussians a loss covers: mode collapse in miniature, on one CPU thread.
 
-The classic test (Metz et al. 2017; PacGAN, Lin et al. 2018, section 4.1): points around the crossings
-of a 5 x 5 grid, networks of three hidden layers, the trainer's own step (`trainers.learner`). A mode
-counts as covered when at least 20 of 2,500 points lie within three standard deviations of it
-(PacGAN's threshold is proportional).
+The classic test (VEEGAN, Srivastava et al. 2017, section 4.1; PacGAN, Lin et al. 2018, section 4.1):
+points around the crossings of a 5 x 5 grid, networks of three hidden layers, the trainer's own step
+(`trainers.learner`). Of 2,500 painted points a mode needs one within three standard deviations to
+count as covered; the share of points that lie so near any mode is told beside it.
 
     python -m benchmarks.gaussian_grid --seeds 5
 """
@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from trainers.config import TrainConfig
 from trainers.learner import Learner
 
-SPACING, SD = 0.5, 0.0125
+SPACING, SD = 1.0, 0.05
 NUM_POINTS = 2500
-MIN_POINTS_PER_MODE = 20
+Z_DIM = 8
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,14 @@ RECIPES = [
     Recipe("bce", {"loss": "bce", "real_label": 0.9, "beta1": 0.5, "beta2": 0.999}),
     Recipe("hinge", {"loss": "hinge", "beta1": 0.0, "beta2": 0.99}),
     Recipe(
-        "relativistic, R1+R2",
-        {"loss": "relativistic", "penalty": "r1+r2", "gamma": 0.02, "d_norm": "none"}
+        "relativistic, R1+R2/4",
+        {
+            "loss": "relativistic",
+            "penalty": "r1+r2",
+            "gamma": 0.05,
+            "penalty_every": 4,
+            "d_norm": "none",
+        }
         | {"beta1": 0.0, "beta2": 0.99},
     ),
 ]
@@ -85,10 +91,10 @@ def train(recipe: Recipe, seed: int, steps: int, batch: int, width: int) -> Tens
     """NUM_POINTS generated points, (NUM_POINTS, 2), after `steps` steps."""
     torch.manual_seed(seed)
     config = TrainConfig(
-        run="grid", size=64, z_dim=2, batch=batch, seed=seed, lr=5e-4, ema_half_life_kimg=5.0,
+        run="grid", size=64, z_dim=Z_DIM, batch=batch, seed=seed, lr=1e-3, ema_half_life_kimg=5.0,
         lr_end_factor=0.1, **recipe.settings,  # type: ignore[arg-type]
     )  # fmt: skip
-    learner = Learner(_Generator(2, width), _Discriminator(width), config)
+    learner = Learner(_Generator(Z_DIM, width), _Discriminator(width), config)
     stream = torch.Generator().manual_seed(seed)
     modes = centres()
     for step in range(steps):
@@ -96,7 +102,7 @@ def train(recipe: Recipe, seed: int, steps: int, batch: int, width: int) -> Tens
         real = modes[chosen] + SD * torch.randn(batch, 2, generator=stream)
         learner.step(real, None, (step + 1) * batch, step / steps)
     with torch.no_grad():
-        points: Tensor = learner.average(torch.randn(NUM_POINTS, 2, generator=stream))
+        points: Tensor = learner.average(torch.randn(NUM_POINTS, Z_DIM, generator=stream))
     return points
 
 
@@ -105,14 +111,14 @@ def covered(points: Tensor) -> tuple[int, float]:
     distance, nearest = torch.cdist(points, centres()).min(1)
     near = distance < 3 * SD
     counts = torch.bincount(nearest[near], minlength=25)
-    return int((counts >= MIN_POINTS_PER_MODE).sum()), float(near.float().mean())
+    return int((counts > 0).sum()), float(near.float().mean())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=10_000)
+    parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--recipe", help="only the recipes whose name begins so")
     arguments = parser.parse_args()
