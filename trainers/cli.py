@@ -241,6 +241,9 @@ def _train(
     base = resolve_preset(preset, settings.get("arch"), size, num_files)
     config = _resolve_config(folder, size, base | settings)
     check_combination(config)
+    if not dry_run:
+        display.note("starting torch …")
+    _check_possible(config, num_files)
     if dry_run:
         _print_plan(config, found, num_files, folders)
         _check_saved_state(config, folders)
@@ -248,7 +251,6 @@ def _train(
     _check_places(folders.checkpoints, folders.runs, folders.cache)
     pictures = prepare_pictures(dataset, size, folders, display)
     _report_pictures(pictures, folder, config, folders.runs / config.run, display)
-    display.note("starting torch …")
     from trainers.loop import train
 
     stop = StopRequest(display)
@@ -328,6 +330,17 @@ def _check_places(*places: Path) -> None:
             raise SettingsError(
                 f"cannot write to {place}: {error.strerror}. Choose another place."
             ) from error
+
+
+def _check_possible(config: TrainConfig, num_files: int) -> None:
+    """Raise SettingsError now for what would else be found out after all pictures are prepared."""
+    from trainers.data.augment import parse_operations
+    from trainers.data.split import held_out_indices
+    from trainers.networks.check import check_shape
+
+    check_shape(config.arch, config.shape(()))
+    parse_operations(config.augment_ops)
+    held_out_indices(num_files, config.holdout, fingerprint="")
 
 
 def _report_pictures(

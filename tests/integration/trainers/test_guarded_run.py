@@ -23,9 +23,10 @@ from tests.trainer_fixtures import (
     Studio,
     assert_same_bits,
     learned,
+    remembered,
     tiny_config,
 )
-from trainers import symptoms
+from trainers import state, symptoms
 from trainers.data.feed import PictureFeed
 from trainers.errors import StorageError, TrainingStopped
 from trainers.guard import (
@@ -198,9 +199,9 @@ def test_a_run_that_was_given_up_can_be_begun_again_at_its_best(
         doctored.setattr("trainers.loop.Learner", Fading)
         with pytest.raises(TrainingStopped):
             studio.train(config_of(), display=witness)
-    state, best = studio.state(), torch.load(studio.run() / "best.pt", weights_only=True)
-    assert state["images_seen"] == 960
-    assert_same_bits(state["learner"]["generator"], best["learner"]["generator"])
+    now, best = studio.state(), torch.load(studio.run() / "best.pt", weights_only=True)
+    assert now["images_seen"] == 960
+    assert_same_bits(now["learner"]["generator"], best["learner"]["generator"])
     assert [line["kimg"] for line in studio.stats()] == [0.16, 0.32, 0.48, 0.64, 0.8, 0.96]
     result = studio.train(config_of(kimg=1.28, lr=1e-4))
     assert result.is_finished
@@ -331,10 +332,10 @@ def test_a_run_that_diverges_goes_back_slows_down_and_goes_on_to_the_end(
         *(0.16, 0.32, 0.48, 0.64, 0.8, 0.96),
         *(1.12, 1.28, 1.44, 1.6),
     ]
-    state = studio.state()
-    assert state["guard"]["knobs"] == dataclasses.asdict(Knobs(rate=0.5, penalty=2.0, rollbacks=1))
+    now = studio.state()
+    assert now["guard"]["knobs"] == dataclasses.asdict(Knobs(rate=0.5, penalty=2.0, rollbacks=1))
     rates = [
-        state["learner"][name]["param_groups"][0]["lr"]
+        now["learner"][name]["param_groups"][0]["lr"]
         for name in ("generator_optimiser", "discriminator_optimiser")
     ]
     assert rates == pytest.approx([1e-4, 2e-4])
@@ -356,6 +357,36 @@ def test_a_run_that_went_back_can_be_stopped_and_resumed_with_the_same_bits(
     assert studio.state()["images_seen"] == 960 + 7 * BATCH
     studio.train(config_of(kimg=1.6))
     assert_same_bits(learned(studio.state()), whole)
+
+
+@pytest.mark.usefixtures("poison")
+def test_a_run_killed_while_it_goes_back_goes_back_again_with_the_same_bits(
+    studio: Studio, witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PowerCut(Exception):
+        pass
+
+    def save(run_folder: Path, saved: dict[str, Any], name: str = state.STATE_FILE) -> None:
+        if witness.rolled_back():
+            raise PowerCut
+        really_save(run_folder, saved, name)
+
+    really_save = state.save
+    with monkeypatch.context() as cut:
+        cut.setattr(state, "save", save)
+        with pytest.raises(PowerCut):
+            studio.train(config_of(kimg=1.28), display=witness)
+    assert studio.state()["images_seen"] == 960
+    again = []
+    for run in ("tiny", "whole"):
+        monkeypatch.setattr(Poisoned, "at_images", 63 * BATCH)
+        assert studio.train(config_of(run=run, kimg=1.28)).is_finished
+        again.append(remembered(studio.state(run)))
+        assert again[-1]["config"].pop("run") == run
+    assert len(witness.rolled_back()) == 3
+    assert_same_bits(*again)
+    assert studio.stats("tiny")[-1].keys() == studio.stats("whole")[-1].keys()
+    assert [e["kimg"] for e in events(studio)] == [pytest.approx(66 * BATCH / 1000)]
 
 
 @pytest.mark.usefixtures("poison")

@@ -1,0 +1,219 @@
+"""What a person can choose: presets, files and settings, and what is refused before anything is done."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.trainer_fixtures import STEP_KIMG, Studio, write_pictures
+from trainers.cli import train_command
+from trainers.config import TrainConfig
+from trainers.errors import SettingsError, TrainerError
+from trainers.presets import PRESETS
+
+SETTABLE = {f.name for f in dataclasses.fields(TrainConfig)} - {"run", "size", "device"}
+
+
+@pytest.fixture
+def place(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> Studio:
+    """A studio one stands in."""
+    monkeypatch.chdir(studio.path)
+    return studio
+
+
+def command(*options: object) -> Result:
+    """The command in this process; nothing is trained unless the options say so."""
+    arguments = ["--dataset", "blobs", "--size", "32", "--device", "cpu", *map(str, options)]
+    return CliRunner().invoke(train_command, arguments, prog_name="train")
+
+
+def plan(*options: object) -> dict[str, str]:
+    ran = command(*options, "--dry-run")
+    assert ran.exception is None, ran.exception
+    rows = (line.split(maxsplit=1) for line in ran.stdout.splitlines())
+    return {name: value[0] if value else "" for name, *value in rows}
+
+
+def refusal(*options: object) -> TrainerError:
+    ran = command(*options)
+    assert isinstance(ran.exception, TrainerError), (ran.exception, ran.output)
+    return ran.exception
+
+
+# ---------------------------------------------------------------- a dry run
+
+
+def test_a_dry_run_shows_every_name_that_can_be_set(place: Studio) -> None:
+    assert plan().keys() >= SETTABLE
+
+
+def test_what_a_dry_run_shows_can_be_set_as_it_is_shown(place: Studio) -> None:
+    wanted = plan("--preset", "resgan-s", "--set", "attention=true", "--minutes", "7", "--no-guard")
+    told = [f"--set={name}={wanted[name]}" for name in sorted(SETTABLE - {"arch"})]
+    again = plan("--arch", "resgan", "--preset", "resgan-m", *told)
+    assert again == wanted
+
+
+def test_a_dry_run_tells_what_the_networks_weigh_and_cost(place: Studio) -> None:
+    """Counted without the pretrained weights being read."""
+    shown = plan("--preset", "projected")
+    assert "M parameters, " in shown["generator"]
+    assert "GMAC a picture" in shown["generator"]
+    assert "M frozen ones" in shown["discriminator"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_can_be_planned_by_name(place: Studio, name: str) -> None:
+    shown = plan("--preset", name)
+    assert shown["arch"] in name
+    assert shown["augment"] in ("none", "diffaug", "ada")
+
+
+# ---------------------------------------------------------------- who has the last word
+
+
+def test_an_option_beats_the_preset_and_a_setting_beats_both(place: Studio) -> None:
+    assert plan("--preset", "dcgan-steady")["loss"] == "hinge"
+    assert plan("--preset", "dcgan-steady", "--loss", "bce")["loss"] == "bce"
+    both = plan("--preset", "dcgan-steady", "--loss", "bce", "--set", "loss=relativistic")
+    assert both["loss"] == "relativistic"
+
+
+def test_a_preset_file_decides_what_no_option_says(place: Studio) -> None:
+    """Also what the options have a default for: the default is what nobody chose."""
+    found = {
+        "preset": '"dcgan"',
+        "seed": "7",
+        "guard": "false",
+        "tick_kimg": "8.0",
+        "export_kimg": "99.0",
+        "tensorboard": "true",
+        "kimg": "12.0",
+        "flip": "true",
+    }
+    (place.path / "found.toml").write_text("".join(f"{k} = {v}\n" for k, v in found.items()))
+    shown = plan("--preset", "found.toml")
+    assert {name: shown[name] for name in found if name != "preset"} == {
+        name: value for name, value in found.items() if name != "preset"
+    }
+    over = plan("--preset", "found.toml", "--seed", 1, "--guard", "--tick-kimg", 2, "--no-flip")
+    assert [over[name] for name in ("seed", "guard", "tick_kimg", "flip")] == [
+        *("1", "true", "2.0", "false")
+    ]
+
+
+def test_without_a_choice_everything_is_the_default_presets(place: Studio) -> None:
+    shown, by_name = plan(), plan("--preset", next(iter(PRESETS)))
+    assert shown == by_name
+    assert (shown["seed"], shown["guard"], shown["tensorboard"]) == ("0", "true", "false")
+    assert (float(shown["tick_kimg"]), float(shown["export_kimg"])) == (4.0, 50.0)
+
+
+# ---------------------------------------------------------------- refused
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--preset", "dcgna"], ["no preset is called 'dcgna'", "Did you mean dcgan?"]),
+        (["--preset", "nowhere.toml"], ["--preset nowhere.toml cannot be read", "No such file"]),
+        (
+            ["--preset", "resgan-s", "--arch", "mlp"],
+            ["--preset resgan-s is for --arch resgan, not mlp", "Leave one of them out"],
+        ),
+        (["--set", "gamma"], ["--set gamma: write NAME=VALUE"]),
+        (["--set", "gama=2"], ["--set gama=2: no setting is called 'gama'", "mean gamma?"]),
+        (["--set", "arch=resnet"], ["no architecture is called 'resnet'", "mean resgan?"]),
+        (["--set", "minutes=-1"], ["minutes -1.0: choose a number above 0"]),
+        (["--lr", "nan"], ["lr nan: choose a number above 0"]),
+        (["--kimg", "inf"], ["kimg inf: choose a number above 0"]),
+        (
+            ["--preset", "dcgan", "--set", "penalty=r1", "--set", "gamma=2"],
+            ["penalty r1", "--set d_norm=none", "leave the penalty out"],
+        ),
+        (
+            ["--preset", "resgan-s", "--set", "penalty=none"],
+            ["gamma 2 weighs a penalty that is not there", "--set gamma=0"],
+        ),
+        (
+            ["--preset", "dcgan", "--set", "d_norm=none", "--set", "penalty=r1"],
+            ["penalty r1 has no weight", "--set gamma=2"],
+        ),
+        (["--preset", "dcgan", "--set", "blocks=2"], ["blocks 2: dcgan has no such option"]),
+        (["--preset", "mlp", "--set", "attention=true"], ["attention: mlp has no such option"]),
+        (
+            ["--preset", "resgan-s", "--upsampling", "resize"],
+            ["--upsampling resize: resgan has no such option"],
+        ),
+        (["--preset", "mlp", "--size", "128"], ["--size 128: mlp cannot be built so", "32 or 64"]),
+        (["--augment", "ada", "--set", "augment_ops=blur"], ["no augmentation is called 'blur'"]),
+        (["--holdout", "0.1", "--preset", "dcgan"], ["--holdout 0.1 of 24 pictures", "0 or a la"]),
+    ],
+    ids=" ".join,
+)
+def test_what_does_not_go_together_is_refused_by_name_with_the_remedy(
+    place: Studio, options: list[str], words: list[str]
+) -> None:
+    for dry_run in ([], ["--dry-run"]):
+        error = refusal("--kimg", STEP_KIMG, *options, *dry_run)
+        assert isinstance(error, SettingsError)
+        assert error.exit_code == 2
+        for word in words:
+            assert word in str(error)
+    assert sorted(p.name for p in place.path.iterdir()) == ["datasets"], "nothing was prepared"
+
+
+# ---------------------------------------------------------------- pictures
+
+TINY = ("--preset", "dcgan", "--set", "z_dim=8", "--set", "width=4", "--batch", 8)
+
+
+@pytest.mark.parametrize(("count", "is_enough"), [(15, False), (16, True)])
+def test_sixteen_usable_pictures_are_the_least(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, is_enough: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_pictures(tmp_path / "datasets" / "blobs", count)
+    (tmp_path / "datasets" / "blobs" / "text.jpg").write_text("no picture")
+    ran = command(*TINY, "--kimg", STEP_KIMG, "--set", "measure_share=0")
+    if is_enough:
+        assert ran.exception is None, ran.exception
+    else:
+        assert isinstance(ran.exception, TrainerError)
+        assert ran.exception.exit_code == 1
+        assert "15 usable pictures; 16 are the least. 1 left out: text.jpg is not a" in str(
+            ran.exception
+        )
+
+
+def test_pictures_too_small_for_the_size_are_enlarged_and_that_is_said(place: Studio) -> None:
+    """They are 40 px."""
+    small = command(*TINY, "--kimg", STEP_KIMG, "--set", "measure_share=0", "--size", 64)
+    assert small.exception is None, small.exception
+    assert (
+        "24 of 24 are smaller than 64 px and were enlarged; a smaller --size would look sharper."
+        in small.stderr
+    )
+    fitting = command(*TINY, "--kimg", STEP_KIMG, "--set", "measure_share=0")
+    assert "enlarged" not in fitting.stderr
+
+
+def test_a_run_stopped_at_an_ill_tick_is_not_said_to_be_done(
+    place: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It exported nothing, and there is something left to do."""
+    import trainers.loop
+    from trainers.loop import TrainResult
+
+    def train(*_: Any) -> TrainResult:
+        return TrainResult(checkpoint=None, images_seen=8, is_finished=False)
+
+    monkeypatch.setattr(trainers.loop, "train", train)
+    ran = command(*TINY, "--kimg", 1)
+    assert ran.exit_code == 130
+    assert "is already at" not in ran.stderr
+    assert "everything is saved, the same command goes on from there" in ran.stderr
