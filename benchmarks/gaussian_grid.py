@@ -37,6 +37,7 @@ class Recipe:
 RECIPES = [
     Recipe("bce", {"loss": "bce", "real_label": 0.9, "beta1": 0.5, "beta2": 0.999}),
     Recipe("hinge", {"loss": "hinge", "beta1": 0.0, "beta2": 0.99}),
+    Recipe("relativistic", {"loss": "relativistic", "beta1": 0.0, "beta2": 0.99}),
     Recipe(
         "relativistic, R1+R2/4",
         {
@@ -120,11 +121,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--recipe", help="only the recipes whose name begins so")
+    parser.add_argument("--recipe", help="only the recipe of this name")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for recipe in RECIPES:
-        if arguments.recipe and not recipe.name.startswith(arguments.recipe):
+        if arguments.recipe and recipe.name != arguments.recipe:
             continue
         for seed in range(arguments.seeds):
             started = time.monotonic()

@@ -296,13 +296,15 @@ class Learner:
         self.generator.load_state_dict(state["generator"])
         self.discriminator.load_state_dict(state["discriminator"])
         self.average.load_state_dict(state["average"])
-        self._g_optimiser.load_state_dict(state["generator_optimiser"])
-        self._d_optimiser.load_state_dict(state["discriminator_optimiser"])
-        # A changed --beta1 is adopted, not overwritten by the old one; the step sizes are set anew
-        # in every step.
-        for optimiser in (self._g_optimiser, self._d_optimiser):
-            for group in optimiser.param_groups:
-                group["betas"] = (self.config.beta1, self.config.beta2)
+        # A changed --beta1 is adopted, not overwritten by the old one, and so is the device's kind of
+        # kernel; the step sizes are set anew in every step.
+        for name, optimiser in (
+            ("generator_optimiser", self._g_optimiser),
+            ("discriminator_optimiser", self._d_optimiser),
+        ):
+            todays = {key: optimiser.param_groups[0][key] for key in ("betas", "fused")}
+            groups = [group | todays for group in state[name]["param_groups"]]
+            optimiser.load_state_dict({**state[name], "param_groups": groups})
 
     def averaged(self, state: dict[str, Any]) -> nn.Module:
         """The averaged generator of a saved state, beside the present one."""

@@ -539,6 +539,21 @@ def test_a_changed_beta_is_adopted() -> None:
     assert group(resumed._d_optimiser)["betas"] == (0.0, 0.9)
 
 
+def test_the_kernel_is_the_devices_own_wherever_the_state_was_saved() -> None:
+    """A graphics card's fused kernel was asked for there, and is not known to be as quick here."""
+    learner = learner_of()
+    steps(learner, 1)
+    state = copy.deepcopy(learner.state())
+    for name in ("generator_optimiser", "discriminator_optimiser"):
+        state[name]["param_groups"][0]["fused"] = True
+    resumed = learner_of()
+    resumed.restore(state)
+    assert group(resumed._g_optimiser)["fused"] is group(learner._g_optimiser)["fused"] is False
+    for either in (learner, resumed):
+        steps(either, 1)
+    assert_same_bits(resumed.state(), learner.state())
+
+
 def test_streams_of_another_kind_of_device_are_begun_anew_and_that_is_said() -> None:
     learner = learner_of()
     steps(learner, 1)
