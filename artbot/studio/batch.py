@@ -155,7 +155,9 @@ def _check_class(entry: CheckpointEntry, class_name: str | None) -> None:
     """Raise CheckpointRefused if the schedule asks for a class that the generator never learned."""
     known = entry.manifest.class_names if entry.manifest else ()
     if class_name is not None and entry.manifest is not None and class_name not in known:
-        listed = f"its classes are {', '.join(known)}" if known else "it was trained without classes"
+        listed = (
+            f"its classes are {', '.join(known)}" if known else "it was trained without classes"
+        )
         raise CheckpointRefused(f"the schedule asks for class {class_name!r}; {listed}")
 
 

@@ -1,0 +1,81 @@
+"""What came of a sweep: the best trials as a table, the best as a preset file."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from trainers.presets import DEFAULT_PRESET, PRESETS
+from trainers.sweep.search import Search
+from trainers.sweep.study import finished, measured
+
+NUM_SHOWN = 5
+
+
+def table(study: optuna.Study, search: Search, folder: Path) -> list[str]:
+    """The best trials, and what to make of them, line by line."""
+    trials = measured(study)
+    columns = "".join(f"  {name:>11}" for name in search.over)
+    lines = [f"trial     KID x 1000  coverage  diversity{columns}"]
+    for trial in trials[:NUM_SHOWN]:
+        scores, values = trial.user_attrs["scores"], search.values(trial.params)
+        kid = f"{scores['kid_x1000']:.1f} ± {scores['kid_sd']:.1f}"
+        lines.append(
+            f"{trial.number:5}  {kid:>13}  {scores['coverage']:8.2f}  {scores['diversity_ratio']:9.2f}"
+            + "".join(f"  {value:11.3g}" for value in values.values())
+            + ("  the preset as it is" if values == search.baseline else "")
+        )
+    lines += _verdict(trials, search)
+    page = folder / f"trial-{trials[0].number:03d}" / "index.html"
+    if page.exists():  # it may have been another machine's
+        lines.append(f"its grids: {page}")
+    return lines
+
+
+def _verdict(trials: list[FrozenTrial], search: Search) -> list[str]:
+    """What the figures of the best trial do not say by themselves."""
+    as_it_is = [t for t in trials if search.values(t.params) == search.baseline]
+    if not as_it_is:
+        return []
+    if as_it_is[0] is trials[0]:
+        return ["Nothing that was tried is better than the preset as it is."]
+    best, preset = (trial.user_attrs["scores"] for trial in (trials[0], as_it_is[0]))
+    noise = 2 * math.hypot(best["kid_sd"], preset["kid_sd"])
+    if preset["kid_x1000"] - best["kid_x1000"] <= noise:
+        return ["The best differs from the preset as it is by no more than chance does."]
+    return []
+
+
+def preset_file(
+    study: optuna.Study, search: Search, preset: str | None, settings: dict[str, Any]
+) -> str:
+    """The best trial as a file for `--preset`: TOML.
+
+    `preset` is what the sweep started from, a name or itself a file, and `settings` what was set on
+    top of it.
+    """
+    best = measured(study)[0]
+    scores = best.user_attrs["scores"]
+    judged_on = "held-out" if scores["is_held_out"] else "the training"
+    if preset is None or preset in PRESETS:
+        started_from = {"preset": preset or DEFAULT_PRESET}
+    else:
+        started_from = tomllib.loads(Path(preset).read_text("utf-8"))
+    lines = [
+        f"# Found by `artbot sweep`: study {study.study_name}, trial {best.number}, the best of "
+        f"{len(finished(study))}.",
+        f"# KID x 1000 {scores['kid_x1000']:.1f} ± {scores['kid_sd']:.1f}, coverage "
+        f"{scores['coverage']:.2f}, diversity {scores['diversity_ratio']:.2f}, judged on "
+        f"{scores['num_real']} {judged_on} pictures.",
+    ]
+    for name, value in (started_from | settings | search.values(best.params)).items():
+        lines.append(
+            f"{name} = {json.dumps(value)}"
+        )  # a JSON text, number or truth value is TOML's
+    return "\n".join(lines) + "\n"
