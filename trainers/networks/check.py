@@ -27,7 +27,7 @@ def check_shape(name: str, shape: Shape) -> None:
         if not is_known and value != field.default:
             raise SettingsError(
                 f"{_option(field.name, value)}: {name} has no such option. Leave it out; "
-                f"{name} takes {_listed(map(_flag, sorted(architecture.options))) or 'none of this kind'}."
+                f"{name} takes {_listed(sorted(architecture.options)) or 'none of this kind'}."
             )
     allowed: dict[str, tuple[object, ...]] = {
         "size": architecture.sizes,
@@ -40,17 +40,16 @@ def check_shape(name: str, shape: Shape) -> None:
         if value not in values:
             raise SettingsError(
                 f"{_option(field_name, value)}: {name} cannot be built so. "
-                f"Use {_flag(field_name)} {' or '.join(map(str, values))}."
+                f"Use {' or '.join(_option(field_name, value) for value in values)}."
             )
 
 
-def _flag(field_name: str) -> str:
-    return "--" + field_name.replace("_", "-")
-
-
 def _option(field_name: str, value: object) -> str:
-    """As it is written on the command line; a switch has no value."""
-    return _flag(field_name) if value is True else f"{_flag(field_name)} {value}"
+    """As it is written on the command line."""
+    if field_name in ("size", "upsampling"):
+        return f"--{field_name} {value}"
+    text = str(value).lower() if isinstance(value, bool) else value
+    return f"--set {field_name}={text}"
 
 
 def _listed(values: Iterable[object]) -> str:

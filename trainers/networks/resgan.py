@@ -202,7 +202,7 @@ def _run(layers: nn.Module, maps: Tensor, is_float32: bool) -> Tensor:
 
 ARCHITECTURE = Architecture(
     name="resgan",
-    summary="the modern residual network without normalisation; --blocks 1 is its size S, 2 is M",
+    summary="the modern residual network without normalisation; its sizes are the presets resgan-s and resgan-m",
     build_generator=Generator,
     build_discriminator=Discriminator,
     options=frozenset({"blocks", "attention"}),

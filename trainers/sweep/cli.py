@@ -272,9 +272,7 @@ def _announce(study: str, num_left: int, num_trials: int, search: Search, displa
     lengths += [f"{kimg:g} kimg"] if kimg < NO_LIMIT_KIMG else []
     how_long = ""
     if num_left > 0 and minutes is not None:
-        how_long = (
-            f": {duration(num_left * minutes * 60)} at most on one machine, and the measuring"
-        )
+        how_long = f": at most {duration(num_left * minutes * 60)} of training on one machine"
     display.note(
         f"study {study}: {max(0, num_left)} of {num_trials} trials to go, each of "
         f"{' or '.join(lengths)}{how_long}"

@@ -16,18 +16,21 @@ from trainers.sweep.search import Search
 from trainers.sweep.study import finished, measured
 
 NUM_SHOWN = 5
+FAIR_SHARE = 0.8
+"""A trial that saw less than this part of another's pictures is not fairly compared with it."""
 
 
 def table(study: optuna.Study, search: Search, folder: Path) -> list[str]:
     """The best trials, and what to make of them, line by line."""
     trials = measured(study)
     columns = "".join(f"  {name:>11}" for name in search.over)
-    lines = [f"trial     KID x 1000  coverage  diversity{columns}"]
+    lines = [f"trial     KID x 1000  coverage  diversity     kimg{columns}"]
     for trial in trials[:NUM_SHOWN]:
-        scores, values = trial.user_attrs["scores"], search.values(trial.params)
+        scores, values = trial.user_attrs["result"], search.values(trial.params)
         kid = f"{scores['kid_x1000']:.1f} ± {scores['kid_sd']:.1f}"
         lines.append(
             f"{trial.number:5}  {kid:>13}  {scores['coverage']:8.2f}  {scores['diversity_ratio']:9.2f}"
+            f"  {scores['kimg']:7.1f}"
             + "".join(f"  {value:11.3g}" for value in values.values())
             + ("  the preset as it is" if values == search.baseline else "")
         )
@@ -39,17 +42,24 @@ def table(study: optuna.Study, search: Search, folder: Path) -> list[str]:
 
 
 def _verdict(trials: list[FrozenTrial], search: Search) -> list[str]:
-    """What the figures of the best trial do not say by themselves."""
+    """What the figures do not say by themselves."""
+    lines = []
     as_it_is = [t for t in trials if search.values(t.params) == search.baseline]
-    if not as_it_is:
-        return []
-    if as_it_is[0] is trials[0]:
-        return ["Nothing that was tried is better than the preset as it is."]
-    best, preset = (trial.user_attrs["scores"] for trial in (trials[0], as_it_is[0]))
-    noise = 2 * math.hypot(best["kid_sd"], preset["kid_sd"])
-    if preset["kid_x1000"] - best["kid_x1000"] <= noise:
-        return ["The best differs from the preset as it is by no more than chance does."]
-    return []
+    if as_it_is and as_it_is[0] is trials[0]:
+        lines.append("Nothing that was tried is better than the preset as it is.")
+    elif as_it_is:
+        best, preset = (trial.user_attrs["result"] for trial in (trials[0], as_it_is[0]))
+        noise = 2 * math.hypot(best["kid_sd"], preset["kid_sd"])
+        if preset["kid_x1000"] - best["kid_x1000"] <= noise:
+            lines.append("The best differs from the preset as it is by no more than chance does.")
+    results = [trial.user_attrs["result"] for trial in trials]
+    kimg = [result["kimg"] for result in results if not result["ended_early"]]
+    if kimg and min(kimg) < FAIR_SHARE * max(kimg):
+        lines.append(
+            f"In their time the trials saw between {min(kimg):.1f} and {max(kimg):.1f} kimg, as the "
+            "machine was more or less busy: with --kimg instead of --minutes all see the same."
+        )
+    return lines
 
 
 def preset_file(
@@ -61,7 +71,7 @@ def preset_file(
     top of it.
     """
     best = measured(study)[0]
-    scores = best.user_attrs["scores"]
+    scores = best.user_attrs["result"]
     judged_on = "held-out" if scores["is_held_out"] else "the training"
     if preset is None or preset in PRESETS:
         started_from = {"preset": preset or DEFAULT_PRESET}

@@ -31,7 +31,7 @@ from trainers.errors import (
 from trainers.files import storage_errors
 from trainers.inference import load_generator
 from trainers.learner import StepMeans
-from trainers.loop import train
+from trainers.loop import TrainResult, train
 from trainers.metrics.scores import Scores
 from trainers.progress import Display, Pace, TickStats
 from trainers.runlock import hold_run
@@ -189,8 +189,9 @@ class Sweep:
         self.display.note(f"{title}: {in_words(values)}{as_it_is}")
         run_folder = self.folder / f"trial-{trial.number:03d}"
         try:
-            scores = self._train(trial, values, title, run_folder)
-            self._patiently(partial(trial.set_user_attr, "scores", scores.as_dict()))
+            result, scores = self._train(trial, values, title, run_folder)
+            facts = {"kimg": result.images_seen / 1000, "ended_early": result.ended_early}
+            self._patiently(partial(trial.set_user_attr, "result", scores.as_dict() | facts))
         except Worthless as error:
             self.display.note(f"trial {trial.number} ended: {error}")
             raise optuna.TrialPruned from None
@@ -201,7 +202,7 @@ class Sweep:
 
     def _train(
         self, trial: optuna.Trial, values: dict[str, float], title: str, run_folder: Path
-    ) -> Scores:
+    ) -> tuple[TrainResult, Scores]:
         """Raises Worthless, and _Unfinished when asked to stop before it was trained to its end."""
         config = trial_config(run_folder.name, self.size, self.search.base | values)
         shown = _TrialDisplay(self.display, title, partial(self._report, trial))
@@ -215,7 +216,7 @@ class Sweep:
             )
             if result.is_finished:
                 assert result.checkpoint is not None
-                return self._judge(result.checkpoint, trial.number)
+                return result, self._judge(result.checkpoint, trial.number)
         except (TrainingStopped, CheckpointRefused, OutOfMemory) as error:
             raise Worthless(str(error)) from error
         except (MemoryError, RuntimeError) as error:  # CUDA's own error is a RuntimeError

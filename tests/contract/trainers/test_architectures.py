@@ -443,7 +443,9 @@ def test_a_norm_or_a_size_it_cannot_have_is_refused_with_those_it_can(name: str)
     architecture = load_architecture(name)
     plain = Shape(architecture.sizes[0], 8, 4, d_norm=architecture.d_norms[0])
     for norm in {*D_NORMS, "layer"} - set(architecture.d_norms):
-        with pytest.raises(SettingsError, match=rf"--d-norm {norm}: .* {architecture.d_norms[0]}"):
+        with pytest.raises(
+            SettingsError, match=rf"--set d_norm={norm}: .*d_norm={architecture.d_norms[0]}"
+        ):
             check_shape(name, dataclasses.replace(plain, d_norm=norm))
     for size in {*SIZES_PX, 28} - set(architecture.sizes):
         with pytest.raises(SettingsError, match=rf"--size {size}: .* {architecture.sizes[0]}"):

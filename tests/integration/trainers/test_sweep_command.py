@@ -293,7 +293,7 @@ def test_a_preset_file_is_something_to_start_another_sweep_from(swept: Swept) ->
 def test_the_real_judge_judges(place: Place) -> None:
     ran = place.sweep("--trials", 2, *STEPS, hurried=False)
     assert len(re.findall(r"^trial \d: KID x 1000 \d+", ran.err, re.MULTILINE)) == 2
-    assert {trial.user_attrs["scores"]["judge"] for trial in place.trials()} == {"lite2"}
+    assert {trial.user_attrs["result"]["judge"] for trial in place.trials()} == {"lite2"}
 
 
 # ---------------------------------------------------------------- interrupted and shared

@@ -20,33 +20,34 @@ from trainers.networks.check import check_shape
         (
             "dcgan",
             Shape(64, 100, 64, blocks=2),
-            "--blocks 2: dcgan has no such option. Leave it out; "
-            "dcgan takes --attention, --multi-scale, --upsampling.",
+            "--set blocks=2: dcgan has no such option. Leave it out; "
+            "dcgan takes attention, multi_scale, upsampling.",
         ),
         (
             "mlp",
             Shape(64, 100, 64, attention=True, d_norm="none"),
-            "--attention: mlp has no such option. Leave it out; mlp takes none of this kind.",
+            "--set attention=true: mlp has no such option. Leave it out; mlp takes none of this kind.",
         ),
         (
             "mlp",
             Shape(512, 100, 64, d_norm="none"),
-            "--size 512: mlp cannot be built so. Use --size 32 or 64.",
+            "--size 512: mlp cannot be built so. Use --size 32 or --size 64.",
         ),
         (
             "resgan",
             Shape(64, 100, 64, d_norm="batch"),
-            "--d-norm batch: resgan cannot be built so. Use --d-norm none or spectral.",
+            "--set d_norm=batch: resgan cannot be built so. "
+            "Use --set d_norm=none or --set d_norm=spectral.",
         ),
         (
             "resgan",
             Shape(64, 100, 64, d_norm="none", blocks=3),
-            "--blocks 3: resgan cannot be built so. Use --blocks 1 or 2.",
+            "--set blocks=3: resgan cannot be built so. Use --set blocks=1 or --set blocks=2.",
         ),
         (
             "dcgan",
             Shape(64, 100, 64, upsampling="cubic"),
-            "--upsampling cubic: dcgan cannot be built so. Use --upsampling transposed or resize.",
+            "--upsampling cubic: dcgan cannot be built so. Use --upsampling transposed or --upsampling resize.",
         ),
     ],
 )

@@ -161,6 +161,8 @@ class Rehearsal:
     final: Callable[[TrainConfig], Scores] = lambda config: scores_of(1e5 * config.lr)
     while_training: Callable[[], object] = lambda: None
     display: NotingDisplay = field(default_factory=NotingDisplay)
+    kimg: Callable[[TrainConfig], float] = lambda config: 1.0
+    ended_early: str = ""
     trained: list[TrainConfig] = field(default_factory=list)
     url: str = ""
     is_stopped: bool = False
@@ -221,7 +223,8 @@ class Rehearsal:
             display.tick(TickStats(*[0.0] * 7, scores=measured), pace, self.folder)  # type: ignore[misc]
         if should_stop():
             return TrainResult(None, pace.images_seen, is_finished=False)
-        return TrainResult(folders.checkpoints / config.run, 1000, is_finished=True)
+        images = round(1000 * self.kimg(config))
+        return TrainResult(folders.checkpoints / config.run, images, True, self.ended_early)
 
     def load_generator(self, checkpoint: Path, device: str) -> Any:
         return SimpleNamespace(
@@ -735,9 +738,9 @@ def test_the_table_shows_the_best_first_and_the_preset_among_them(rehearsal: Reh
     rehearsal.final = lambda config: scores_of({"trial-001": 20.0}.get(config.run, 60.0))
     lines = table(rehearsal.run(3), rehearsal.search, rehearsal.folder)
     assert lines[0].split() == [
-        *("trial", "KID", "x", "1000", "coverage", "diversity", "lr", "augment_p"),
+        *("trial", "KID", "x", "1000", "coverage", "diversity", "kimg", "lr", "augment_p"),
     ]
-    assert lines[1].split()[:6] == ["1", "20.0", "±", "1.0", "0.40", "0.90"]
+    assert lines[1].split()[:7] == ["1", "20.0", "±", "1.0", "0.40", "0.90", "1.0"]
     assert lines[2].split()[0] == "0"
     assert lines[2].endswith("the preset as it is")
     assert len(lines) == 4
@@ -753,6 +756,18 @@ def test_a_preset_that_nothing_beats_is_said_to_be_the_best(rehearsal: Rehearsal
     rehearsal.final = lambda config: scores_of({"trial-000": 50.0}.get(config.run, 60.0))
     lines = table(rehearsal.run(3), rehearsal.search, rehearsal.folder)
     assert "Nothing that was tried is better than the preset as it is." in lines
+
+
+@pytest.mark.parametrize("ended_early", ["", "the pictures get no better"])
+def test_trials_that_saw_much_less_than_others_are_said_not_to_compare(
+    rehearsal: Rehearsal, ended_early: str
+) -> None:
+    """Unless the guard ended them for good: minutes are worth less on a busy machine."""
+    rehearsal.kimg = lambda config: 0.7 if config.run == "trial-001" else 6.2
+    rehearsal.ended_early = ended_early
+    lines = table(rehearsal.run(3), rehearsal.search, rehearsal.folder)
+    is_said = any("between 0.7 and 6.2 kimg" in line and "--kimg" in line for line in lines)
+    assert is_said == (not ended_early)
 
 
 def test_the_best_trials_page_is_named_if_it_lies_here(rehearsal: Rehearsal) -> None:
