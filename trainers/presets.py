@@ -96,7 +96,7 @@ def _projected(size: int, num_pictures: int) -> Settings:
         "arch": "projected",
         "z_dim": 128,
         "width": 32,
-        "loss": "hinge",
+        "loss": "relativistic",
         "batch": BATCH_FOR_SIZE_PX[size],
         "beta1": 0.0,
         "beta2": 0.99,

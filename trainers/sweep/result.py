@@ -23,16 +23,18 @@ FAIR_SHARE = 0.8
 def table(study: optuna.Study, search: Search, folder: Path) -> list[str]:
     """The best trials, and what to make of them, line by line."""
     trials = measured(study)
+    the_rest = trials[NUM_SHOWN:]
+    shown = trials[:NUM_SHOWN] + [t for t in the_rest if _is_preset(t, search)]
     columns = "".join(f"  {name:>11}" for name in search.over)
     lines = [f"trial     KID x 1000  coverage  diversity     kimg{columns}"]
-    for trial in trials[:NUM_SHOWN]:
+    for trial in shown:
         scores, values = trial.user_attrs["result"], search.values(trial.params)
         kid = f"{scores['kid_x1000']:.1f} ± {scores['kid_sd']:.1f}"
         lines.append(
             f"{trial.number:5}  {kid:>13}  {scores['coverage']:8.2f}  {scores['diversity_ratio']:9.2f}"
             f"  {scores['kimg']:7.1f}"
             + "".join(f"  {value:11.3g}" for value in values.values())
-            + ("  the preset as it is" if values == search.baseline else "")
+            + ("  the preset as it is" if _is_preset(trial, search) else "")
         )
     lines += _verdict(trials, search)
     page = folder / f"trial-{trials[0].number:03d}" / "index.html"
@@ -41,10 +43,14 @@ def table(study: optuna.Study, search: Search, folder: Path) -> list[str]:
     return lines
 
 
+def _is_preset(trial: FrozenTrial, search: Search) -> bool:
+    return search.values(trial.params) == search.baseline
+
+
 def _verdict(trials: list[FrozenTrial], search: Search) -> list[str]:
     """What the figures do not say by themselves."""
     lines = []
-    as_it_is = [t for t in trials if search.values(t.params) == search.baseline]
+    as_it_is = [trial for trial in trials if _is_preset(trial, search)]
     if as_it_is and as_it_is[0] is trials[0]:
         lines.append("Nothing that was tried is better than the preset as it is.")
     elif as_it_is:
@@ -84,8 +90,7 @@ def preset_file(
         f"{scores['coverage']:.2f}, diversity {scores['diversity_ratio']:.2f}, judged on "
         f"{scores['num_real']} {judged_on} pictures.",
     ]
-    for name, value in (started_from | settings | search.values(best.params)).items():
-        lines.append(
-            f"{name} = {json.dumps(value)}"
-        )  # a JSON text, number or truth value is TOML's
+    found = started_from | settings | search.values(best.params)
+    # A text, number or truth value of JSON is one of TOML.
+    lines += [f"{name} = {json.dumps(value)}" for name, value in found.items()]
     return "\n".join(lines) + "\n"

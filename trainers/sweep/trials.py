@@ -168,7 +168,8 @@ class Sweep:
                 raise
         finally:
             self._turn.pass_on()
-            if self._is_interrupted and self._number is not None:
+            is_lost = self._is_interrupted and not self._is_taken_over
+            if is_lost and self._number is not None:
                 studies.begin_again(self.study, self._number)
         if self._is_taken_over:
             self.display.note(

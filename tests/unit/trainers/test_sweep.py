@@ -746,6 +746,13 @@ def test_the_table_shows_the_best_first_and_the_preset_among_them(rehearsal: Reh
     assert len(lines) == 4
 
 
+def test_the_table_shows_the_preset_however_many_are_better(rehearsal: Rehearsal) -> None:
+    rehearsal.final = lambda config: scores_of({"trial-000": 60.0}.get(config.run, 20.0))
+    lines = table(rehearsal.run(8), rehearsal.search, rehearsal.folder)
+    assert len(lines) == 7
+    assert lines[6].endswith("the preset as it is")
+
+
 def test_a_gain_that_is_no_more_than_chance_is_not_sold_as_one(rehearsal: Rehearsal) -> None:
     rehearsal.final = lambda config: scores_of({"trial-001": 59.0}.get(config.run, 60.0))
     lines = table(rehearsal.run(3), rehearsal.search, rehearsal.folder)
