@@ -317,6 +317,20 @@ class Guard:
     def interventions(self) -> int:
         return self._treatment.interventions
 
+    def begin_again(self) -> None:
+        """Forget what was tried, but not what the best tick was: for whoever starts a run again, with
+        other settings perhaps, that had to be given up."""
+        past = self._past
+        self._past = replace(
+            past,
+            kimg=past.best_kimg or 0.0,
+            diversities=[],
+            gradient_norms=[],
+            measured_since_gain=0,
+        )
+        self._treatment = Treatment()
+        self.knobs = Knobs()
+
     def look(self, signals: Signals) -> Verdict:
         """Judge a tick. To be called once for each, in order."""
         if signals.scores is not None and not math.isfinite(signals.scores.kid_x1000):

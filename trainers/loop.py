@@ -113,9 +113,9 @@ def train(
         learner.operations = _operations_for(config, pictures, display)
         feed = PictureFeed(pictures, shown, config, device)
         observer = Observer(config, pictures, shown, held_out, folders.cache, display)
-        has_augmentation = config.augment != "none"
-        has_penalty = config.penalty != "none"
-        guard = Guard(has_augmentation=has_augmentation, has_penalty=has_penalty)
+        guard = Guard(
+            has_augmentation=config.augment != "none", has_penalty=config.penalty != "none"
+        )
         board = open_tensorboard(run_folder) if config.tensorboard else None
         if board is not None:
             open_things.callback(board.close)
@@ -224,11 +224,10 @@ def train(
                 images_seen = earlier["images_seen"]
                 exported_images = min(exported_images, images_seen)
                 pace = Pace(config, images_seen, pace.elapsed_s)
-            best_kimg = guard.best_kimg
             if gives_up:
-                # Whoever starts the run again, with other settings, begins at its best and with a
-                # guard that may act; it would stop at once otherwise.
-                guard = Guard(has_augmentation=has_augmentation, has_penalty=has_penalty)
+                # Whoever starts the run again begins at its best, with a guard that may act; it
+                # would stop at once otherwise.
+                guard.begin_again()
             learner.knobs = guard.knobs
 
             # ---- write down, save, show ----------------------------------------------------------
@@ -253,7 +252,7 @@ def train(
             if gives_up:
                 assert verdict is not None
                 kept = "No tick was good enough to keep"
-                if best_kimg is not None and checkpoint is not None:
+                if guard.best_kimg is not None and checkpoint is not None:
                     kept = f"The best generator is checkpoint {checkpoint.name}"
                 raise TrainingStopped(
                     f"{config.run} could not be mended: {verdict.words}. {kept}; "

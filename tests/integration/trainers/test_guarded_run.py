@@ -7,6 +7,7 @@ really collapsed and really diverged, and the checkpoints, logs and states are l
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from dataclasses import dataclass, field
@@ -102,6 +103,11 @@ class Witness(NotingDisplay):
     def kimgs(self) -> list[float]:
         return [round(signals.kimg, 3) for signals in self.signals]
 
+    def turned(self) -> Knobs:
+        """The knobs after everything that was done."""
+        done = [reaction for verdict in self.verdicts for reaction in verdict.reactions]
+        return functools.reduce(lambda knobs, reaction: knobs.turned(reaction), done, Knobs())
+
     def rolled_back(self) -> list[Verdict]:
         return [v for v in self.verdicts if Reaction.ROLL_BACK in v.reactions]
 
@@ -166,7 +172,7 @@ def test_a_run_that_collapses_ends_with_the_best_generator_and_an_error(
     assert witness.verdicts[-1].reactions == (Reaction.STOP,)
     assert witness.kimgs[:8] == [0.16, 0.32, 0.48, 0.64, 0.8, 0.96, 1.12, 1.28]
     assert set(witness.kimgs[8:]) <= {1.12, 1.28, 1.44}
-    assert witness.guards[0].knobs == Knobs(rate=0.125, rollbacks=3)
+    assert witness.turned() == Knobs(rate=0.125, rollbacks=3)
 
     # Nothing of an ill tick was exported, and the best is what a reader finds last.
     for verdict, checkpoint in zip(witness.verdicts, witness.exported, strict=True):
@@ -253,7 +259,7 @@ def test_augmentation_and_penalty_are_raised_before_the_rates_are_lowered(
             ),
             display=witness,
         )
-    assert witness.guards[0].knobs == Knobs(penalty=2.0, augmentation=0.2, rate=0.25, rollbacks=3)
+    assert witness.turned() == Knobs(penalty=2.0, augmentation=0.2, rate=0.25, rollbacks=3)
     first = witness.verdicts.index(witness.rolled_back()[0])
     assert [witness.signals[i].augment_p for i in (first, first + 1)] == pytest.approx([0.2, 0.4])
 

@@ -843,3 +843,16 @@ def test_the_messages_the_page_quotes_are_real() -> None:
     assert quoted
     for text in quoted:
         assert text.replace(" > ", " ") in said
+
+
+def test_a_run_that_was_given_up_begins_again_at_its_best_with_nothing_tried() -> None:
+    guard = new_guard()
+    looks = train(lambda kimg, _: {"pixel_diversity": 0.1} if kimg >= 60 else {}, guard)
+    assert looks[-1].verdict.reactions == (Reaction.STOP,)
+    best_kimg = guard.best_kimg
+    assert best_kimg == 56
+    guard.begin_again()
+    assert (guard.best_kimg, guard.interventions, guard.knobs) == (56, 0, Knobs())
+    ill = [guard.look(tick(best_kimg + n * TICK_KIMG, pixel_diversity=0.1)) for n in (1, 2, 3)]
+    back = next(verdict for verdict in ill if Reaction.ROLL_BACK in verdict.reactions)
+    assert back.back_to_kimg == 56, "not to the beginning"
