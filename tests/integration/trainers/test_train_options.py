@@ -152,7 +152,10 @@ def test_without_a_choice_everything_is_the_default_presets(place: Studio) -> No
             ["--preset", "resgan-s", "--upsampling", "resize"],
             ["--upsampling resize: resgan has no such option"],
         ),
-        (["--preset", "mlp", "--size", "128"], ["--size 128: mlp cannot be built so", "--size 32 or --size 64"]),
+        (
+            ["--preset", "mlp", "--size", "128"],
+            ["--size 128: mlp cannot be built so", "--size 32 or --size 64"],
+        ),
         (["--augment", "ada", "--set", "augment_ops=blur"], ["no augmentation is called 'blur'"]),
         (["--holdout", "0.1", "--preset", "dcgan"], ["--holdout 0.1 of 24 pictures", "0 or a la"]),
     ],
