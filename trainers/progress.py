@@ -287,7 +287,8 @@ class TerminalDisplay:
     def advance(self, pace: Pace) -> None:
         eta = f"ETA {duration(pace.remaining_s)}"
         if self._is_wide:
-            seen = f"{pace.images_seen / 1000:.1f}/{pace.goal_kimg:g} kimg"
+            goal = f"/{pace.goal_kimg:g}" if pace.goal_kimg < NO_LIMIT_KIMG else ""
+            seen = f"{pace.images_seen / 1000:.1f}{goal} kimg"
             self._show(self._title, pace.fraction, f"{seen}  {_speed(pace)}  {eta}  {self._losses}")
         else:
             self._show(self._title[:16], pace.fraction, f"{_speed(pace)} {eta} {self._losses}")

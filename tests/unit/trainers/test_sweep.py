@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import math
 import sqlite3
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -357,6 +359,15 @@ def test_a_trial_that_was_good_once_is_judged_by_that(rehearsal: Rehearsal) -> N
     assert states(rehearsal.run(5)) == ["COMPLETE"] * 5
 
 
+def test_a_trial_is_compared_with_the_best_the_others_had_shown_by_then(
+    rehearsal: Rehearsal,
+) -> None:
+    relapse: Course = [(0.2, 5.0, 0.9), *((0.1 * n, 500.0, 0.9) for n in range(3, 10))]
+    mediocre: Course = [(0.1 * n, 200.0, 0.9) for n in range(1, 10)]
+    rehearsal.course = lambda config: relapse if int(config.run[-3:]) < 4 else mediocre
+    assert states(rehearsal.run(5))[-1] == "PRUNED"
+
+
 def test_a_trial_that_shows_only_a_collapse_on_the_way_is_ended_early(rehearsal: Rehearsal) -> None:
     rehearsal.course = after_four([(0.1 * n, 1.0, 0.2) for n in range(1, 10)])
     assert states(rehearsal.run(5))[-1] == "PRUNED"
@@ -364,9 +375,11 @@ def test_a_trial_that_shows_only_a_collapse_on_the_way_is_ended_early(rehearsal:
 
 
 def test_collapses_among_the_first_do_not_end_the_others(rehearsal: Rehearsal) -> None:
-    """As bad as the median is not worse than it."""
+    """As bad as the median is not worse than it; a median of infinities is no number, and a warning."""
     rehearsal.course = lambda config: [(0.1 * n, 1.0, 0.2) for n in range(1, 10)]
-    study = rehearsal.run(6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        study = rehearsal.run(6)
     assert states(study) == ["COMPLETE"] * 6
 
 
@@ -624,6 +637,17 @@ def test_a_database_that_is_away_for_a_moment_is_waited_for(
     )
 
 
+def test_a_missed_heartbeat_ends_neither_the_next_ones_nor_the_trial(
+    rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is sent from a thread, where an error would be a traceback on the screen and silence after."""
+    monkeypatch.setattr(studies, "BUSY_S", 0.05)
+    storage: Any = rehearsal.open()._storage
+    with contextlib.closing(sqlite3.connect(rehearsal.folder / "study.sqlite3")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        storage.record_heartbeat(1)
+
+
 def test_a_database_that_stays_away_ends_the_sweep(
     rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -631,11 +655,10 @@ def test_a_database_that_stays_away_ends_the_sweep(
     monkeypatch.setattr(trials, "PATIENCE_S", 0.3)
     rehearsal.course = lambda config: []
     sweep = rehearsal.sweep(2)
-    other = sqlite3.connect(rehearsal.folder / "study.sqlite3")
-    other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(TrainerError, match="does not answer") as refused, answering(rehearsal.url):
-        sweep.run()
-    other.close()
+    with contextlib.closing(sqlite3.connect(rehearsal.folder / "study.sqlite3")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(TrainerError, match="not answer") as refused, answering(rehearsal.url):
+            sweep.run()
     assert "the same command goes on" in str(refused.value)
     assert isinstance(refused.value.__cause__, StorageInternalError)
 
