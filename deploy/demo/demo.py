@@ -113,8 +113,7 @@ def show_what_arrived() -> None:
     step("What the receiver says: signature verified, picture checked, stored once")
     print((RECEIVED / "consumer.log").read_text().rstrip())
     step("Where to look")
-    grids = sorted((WORKPLACE / "runs" / "demo-64" / "samples").glob("*.png"))
-    print(f"  the generator learning   {grids[0]}\n{' ' * 25}  … {grids[-1].name}")
+    print(f"  the generator learning   {WORKPLACE / 'runs' / 'demo-64' / 'index.html'} (a page)")
     print(f"  today's contact sheet    {WORKPLACE / 'works' / 'contact-sheet.png'}")
     for picture in RECEIVED.glob("*.png"):
         print(f"  the published work       {picture} (64 x 64 pixels: enlarge it)")
