@@ -432,8 +432,8 @@ def test_an_option_it_does_not_know_is_refused_by_name(name: str, option: str) -
     architecture = load_architecture(name)
     plain = Shape(architecture.sizes[0], 8, 4, d_norm=architecture.d_norms[0])
     value = CHOICES[option]
-    flag = "--" + option.replace("_", "-")
-    said = flag if value is True else f"{flag} {value}"
+    typed = str(value).lower() if value is True else value
+    said = f"--upsampling {value}" if option == "upsampling" else f"--set {option}={typed}"
     with pytest.raises(SettingsError, match=f"^{said}: {name} has no such option. Leave it out"):
         check_shape(name, dataclasses.replace(plain, **{option: value}))  # type: ignore[arg-type]
 
