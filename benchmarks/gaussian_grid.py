@@ -93,7 +93,7 @@ def train(recipe: Recipe, seed: int, steps: int, batch: int, width: int) -> Tens
     torch.manual_seed(seed)
     config = TrainConfig(
         run="grid", size=64, z_dim=Z_DIM, batch=batch, seed=seed, lr=1e-3, ema_half_life_kimg=5.0,
-        lr_end_factor=0.1, **recipe.settings,  # type: ignore[arg-type]
+        lr_end_factor=0.1, **recipe.settings,
     )  # fmt: skip
     learner = Learner(_Generator(Z_DIM, width), _Discriminator(width), config)
     stream = torch.Generator().manual_seed(seed)
@@ -107,16 +107,21 @@ def train(recipe: Recipe, seed: int, steps: int, batch: int, width: int) -> Tens
     return points
 
 
-def covered(points: Tensor) -> tuple[int, float]:
-    """Modes covered, and the share of points that lie near any mode."""
+def covered(points: Tensor) -> tuple[int, int, float]:
+    """Modes with a point near, modes with a quarter of their share near, share of points near one.
+
+    The first is the published count, and scattered points reach it by chance (a hinge loss stopped
+    after 50 steps: 23 modes, 5 % of its points near one): it says little without the other two.
+    """
     distance, nearest = torch.cdist(points, centres()).min(1)
     near = distance < 3 * SD
     counts = torch.bincount(nearest[near], minlength=25)
-    return int((counts > 0).sum()), float(near.float().mean())
+    quarter = len(points) // 25 // 4
+    return int((counts > 0).sum()), int((counts >= quarter).sum()), float(near.float().mean())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--batch", type=int, default=128)
@@ -130,10 +135,10 @@ def main() -> None:
         for seed in range(arguments.seeds):
             started = time.monotonic()
             points = train(recipe, seed, arguments.steps, arguments.batch, arguments.width)
-            modes, near = covered(points)
+            modes, firm, near = covered(points)
             seconds = time.monotonic() - started
             print(
-                f"{recipe.name:22} seed {seed}: {modes:2} of 25 modes, "
+                f"{recipe.name:22} seed {seed}: {modes:2} of 25 modes, {firm:2} firmly, "
                 f"{near:.0%} of the points near one, {seconds:.0f} s",
                 flush=True,
             )

@@ -72,7 +72,7 @@ class Case:
 
     def paint(self, generator: nn.Module, z: Tensor) -> list[Tensor]:
         if self.shape.multi_scale:
-            return list(generator.pyramid(z, self.classes))  # type: ignore[operator]
+            return list(generator.pyramid(z, self.classes))
         return [generator(z, self.classes)]
 
     def judge(self, discriminator: nn.Module, views: list[Tensor]) -> Tensor:
@@ -98,7 +98,7 @@ def cases() -> list[Case]:
         if options or architecture.d_norms[1:]:
             variants |= {"classes": {"num_classes": NUM_CLASSES}}
         found += [
-            Case(name, dataclasses.replace(plain, **chosen), f"{name} {label}")  # type: ignore[arg-type]
+            Case(name, dataclasses.replace(plain, **chosen), f"{name} {label}")
             for label, chosen in variants.items()
         ]
     return found
@@ -435,7 +435,7 @@ def test_an_option_it_does_not_know_is_refused_by_name(name: str, option: str) -
     typed = str(value).lower() if value is True else value
     said = f"--upsampling {value}" if option == "upsampling" else f"--set {option}={typed}"
     with pytest.raises(SettingsError, match=f"^{said}: {name} has no such option. Leave it out"):
-        check_shape(name, dataclasses.replace(plain, **{option: value}))  # type: ignore[arg-type]
+        check_shape(name, dataclasses.replace(plain, **{option: value}))
 
 
 @pytest.mark.parametrize("name", architecture_names())

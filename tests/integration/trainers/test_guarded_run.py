@@ -78,7 +78,7 @@ def short_runs_can_be_judged(monkeypatch: pytest.MonkeyPatch) -> None:
         def build(shape: Any) -> nn.Module:
             network = architecture.build_generator(shape)
             with torch.no_grad():
-                network.get_submodule("layers")[-2].weight.mul_(20.0)  # type: ignore[index]
+                network.get_submodule("layers")[-2].weight.mul_(20.0)
             return network
 
         return dataclasses.replace(architecture, build_generator=build)
@@ -151,7 +151,7 @@ class Fading(Learner):
         super().step(real, classes, images_seen, fraction)
         if images_seen > CROSSING_KIMG * 1000:
             with torch.no_grad():  # the gain of the batch norm right behind z
-                self.generator.get_submodule("layers.1").weight.mul_(0.1)  # type: ignore[operator]
+                self.generator.get_submodule("layers.1").weight.mul_(0.1)
 
 
 @pytest.fixture
@@ -225,7 +225,7 @@ def test_a_run_gone_back_to_its_best_tick_is_what_it_was_there_with_other_noise(
         if witness.rolled_back():
             raise PowerCut
 
-    witness.tick = cut  # type: ignore[method-assign, assignment]
+    witness.tick = cut
     with pytest.raises(PowerCut):
         studio.train(config_of(), display=witness)
     now, then = studio.state(), torch.load(studio.run() / "best.pt", weights_only=True)

@@ -343,7 +343,7 @@ def test_the_adaptive_augmentation_waits_some_steps_and_then_follows_what_it_saw
     with torch.no_grad():
         for p in learner.discriminator.parameters():
             p.mul_(1e-3)
-        learner.discriminator.last.bias.fill_(1.0)  # type: ignore[union-attr]
+        learner.discriminator.last.bias.fill_(1.0)
     steps(learner, ADA_EVERY - 1)
     assert learner.augment_p(0.0) == 0
     steps(learner, 1)

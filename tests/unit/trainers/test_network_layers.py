@@ -82,7 +82,7 @@ def test_attention_does_not_mind_the_memory_format() -> None:
 def test_the_largest_singular_value_becomes_one(layer: nn.Module) -> None:
     torch.manual_seed(0)
     with torch.no_grad():
-        layer.weight.mul_(100)  # type: ignore[operator]
+        layer.weight.mul_(100)
     normalise_spectrally(layer)
     for _ in range(200):
         weight = layer.weight

@@ -50,7 +50,7 @@ def observer_of(tmp_path: Path, **settings: Any) -> Observer:
 def average() -> nn.Module:
     torch.manual_seed(0)
     network = load_architecture("dcgan").build_generator(Shape(32, 8, 4)).requires_grad_(False)
-    network.get_submodule("layers")[-2].weight.mul_(20.0)  # type: ignore[index, operator, union-attr]
+    network.get_submodule("layers")[-2].weight.mul_(20.0)
     return network
 
 
@@ -90,7 +90,7 @@ def test_the_grid_is_what_the_shown_network_paints_from_the_first_seeds(
 
 def test_a_network_that_paints_one_picture_is_seen_to(tmp_path: Path, average: nn.Module) -> None:
     alive = observer_of(tmp_path).look(average, 1.0, is_last=False)
-    average.get_submodule("layers.1").weight.zero_()  # type: ignore[operator]
+    average.get_submodule("layers.1").weight.zero_()
     dead = observer_of(tmp_path).look(average, 1.0, is_last=False)
     assert alive.pixel_diversity > 0.5
     assert alive.dead_share == 0

@@ -48,7 +48,7 @@ def test_it_looks_through_the_pretrained_network(discriminator: Discriminator) -
     shown = pictures(edge_px=128)
     with torch.no_grad():
         for one, other in zip(
-            discriminator.trunk.taps(shown),  # type: ignore[operator]
+            discriminator.trunk.taps(shown),
             pretrained.taps(shown),
             strict=True,
         ):

@@ -186,7 +186,7 @@ class Rehearsal:
             storage=self.url,
             search=self.search,
             num_trials=num_trials,
-            pictures=pictures,  # type: ignore[arg-type]
+            pictures=pictures,
             size=32,
             folder=self.folder,
             folders=folders,
@@ -222,7 +222,7 @@ class Rehearsal:
                 return TrainResult(None, pace.images_seen, is_finished=False)
             pace.images_seen = round(fraction * config.kimg * 1000)
             measured = scores_of(kid, diversity)
-            display.tick(TickStats(*[0.0] * 7, scores=measured), pace, self.folder)  # type: ignore[misc]
+            display.tick(TickStats(*[0.0] * 7, scores=measured), pace, self.folder)
         if should_stop():
             return TrainResult(None, pace.images_seen, is_finished=False)
         images = round(1000 * self.kimg(config))
@@ -559,7 +559,7 @@ def test_the_last_trial_of_a_silent_process_is_begun_again_by_who_waits_for_it(
     study = rehearsal.open()
     storage = study._storage
     lost = _begun_by_another(study, "studio-2")
-    storage.record_heartbeat(lost._trial_id)  # type: ignore[attr-defined]
+    storage.record_heartbeat(lost._trial_id)
     rehearsal.run(2)
     assert states(study) == ["FAIL", "COMPLETE", "COMPLETE"]
     assert [config.lr for config in rehearsal.trained].count(2e-4) == 1

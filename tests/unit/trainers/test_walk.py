@@ -250,7 +250,7 @@ def test_the_film_says_what_it_could_be_painted_again_from(tmp_path: Path) -> No
             f"latent walk of painter-000001; weights sha256 {'a' * 64}; seeds 4,9; "
             "truncation_psi 0.7; class dusk"
         )
-    assert all((seen == 1).all() for seen in generator._network.classes_seen)  # type: ignore[union-attr]
+    assert all((seen == 1).all() for seen in generator._network.classes_seen)
 
 
 # ---------------------------------------------------------------- mistakes

@@ -82,10 +82,10 @@ def test_features_do_not_depend_on_the_batch(judge: Judge) -> None:
 
 def test_looking_draws_nothing_from_the_global_random_streams(judge: Judge) -> None:
     """A run that is measured must learn the same as one that is not."""
-    of_torch, of_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index,union-attr]
+    of_torch, of_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()
     judge.features(scenes(1, seed=0, edge_px=32))
     assert torch.equal(torch.get_rng_state(), of_torch)
-    assert np.array_equal(np.random.get_state()[1], of_numpy)  # type: ignore[index]
+    assert np.array_equal(np.random.get_state()[1], of_numpy)
 
 
 def test_the_preprocessing_is_named_with_all_that_changes_a_value(judge: Judge) -> None:

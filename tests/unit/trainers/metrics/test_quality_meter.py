@@ -155,7 +155,7 @@ def test_scores_survive_json(of_real: Scores) -> None:
     assert Scores(**told) == of_real
     assert {"judge", "preprocessing", "num_generated", "floor_kid_x1000"} <= told.keys()
     with pytest.raises(dataclasses.FrozenInstanceError):
-        of_real.kid_x1000 = 0.0  # type: ignore[misc]
+        of_real.kid_x1000 = 0.0
 
 
 def test_a_projected_run_is_not_measured_with_the_network_it_learned_from(cache: Path) -> None:
