@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+BROWSER := $(VENV)/.browser
 
 .PHONY: help setup demo test check format docs clean
 
@@ -25,10 +26,14 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $(INSTALLED)
 
+$(BROWSER): $(INSTALLED)
+	@tests/install-browser.sh
+	@touch $(BROWSER)
+
 demo: $(INSTALLED)
 	@$(BIN)/python deploy/demo/demo.py
 
-test: check
+test: check $(BROWSER)
 	$(BIN)/python -m pytest
 
 check: $(INSTALLED)

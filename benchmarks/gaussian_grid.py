@@ -44,10 +44,12 @@ RECIPES = [
             "loss": "relativistic",
             "penalty": "r1+r2",
             "gamma": 0.05,
+            "gamma_end_factor": 0.1,
             "penalty_every": 4,
             "d_norm": "none",
-        }
-        | {"beta1": 0.0, "beta2": 0.99},
+            "beta1": 0.0,
+            "beta2": 0.99,
+        },
     ),
 ]
 
@@ -123,8 +125,8 @@ def covered(points: Tensor) -> tuple[int, int, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=10_000)
-    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--recipe", help="only the recipe of this name")
     arguments = parser.parse_args()

@@ -5,10 +5,12 @@ Lin et al. 2018, section 4.2, and R3GAN, Huang et al. 2024, section 3.3): a clas
 digits of 26,000 painted pictures; reported are the distinct triples and the KL divergence of their
 frequencies from the uniform distribution.
 
-    python -m benchmarks.stacked_mnist --mnist DIR --kimg 200 dcgan resgan-s
+    python -m benchmarks.stacked_mnist --mnist DIR --minutes 15 \\
+        dcgan "dcgan loss=relativistic penalty=r1+r2 gamma=1 d_norm=none beta1=0" resgan-s
 
-DIR is what `torchvision.datasets.MNIST(root=DIR)` reads. The recipes are the trainer's presets at
-32 px; `--width` makes their networks smaller, which a CPU needs: say so beside the result.
+DIR is what `torchvision.datasets.MNIST(root=DIR)` reads. A recipe is a preset of the trainer, at 32 px,
+with settings that replace its own; `width=16` makes its networks smaller, which a CPU needs: say so
+beside the result.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from torch import Tensor, nn
 from trainers.config import TrainConfig
 from trainers.learner import Learner
 from trainers.networks import load_architecture
-from trainers.presets import resolve_preset
+from trainers.presets import parse_setting, resolve_preset
 
 NUM_MODES = 1000
 NUM_PAINTED = 26_000
@@ -86,6 +88,11 @@ def count_modes(pictures: Tensor, reader: Reader) -> tuple[int, float]:
     return len(present), float((present * (present * NUM_MODES).log()).sum())
 
 
+def _place(network: nn.Module, device: str) -> nn.Module:
+    """As the trainer does: channels-last is a tenth faster on a CPU."""
+    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
 def paint(learner: Learner) -> Tensor:
     stream = torch.Generator(learner.device).manual_seed(1)
     z = torch.randn(NUM_PAINTED, learner.config.z_dim, generator=stream, device=learner.device)
@@ -96,32 +103,31 @@ def paint(learner: Learner) -> Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("presets", nargs="+")
+    parser.add_argument("recipes", nargs="+", metavar="PRESET [NAME=VALUE ...]")
     parser.add_argument("--mnist", type=Path, required=True)
-    parser.add_argument("--kimg", type=float, default=200)
+    parser.add_argument("--kimg", type=float, default=10_000)
     parser.add_argument("--minutes", type=float, default=math.inf, help="a limit for each recipe")
-    parser.add_argument("--width", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     digits, labels = (t.to(arguments.device) for t in read_mnist(arguments.mnist))
     reader = train_reader(digits, labels)
-    for name in arguments.presets:
-        settings = resolve_preset(name, None, SIZE_PX, len(digits)) | {
+    for recipe in arguments.recipes:
+        preset, *changes = recipe.split()
+        settings = resolve_preset(preset, None, SIZE_PX, len(digits)) | {
             "batch": 64,
             "augment": "none",  # a shifted or recoloured digit would be another mode
             "kimg": arguments.kimg,
             "seed": arguments.seed,
             "device": arguments.device,
         }
-        if arguments.width:
-            settings["width"] = arguments.width
-        config = TrainConfig(run=name, size=SIZE_PX, **settings)
+        settings |= dict(map(parse_setting, changes))
+        config = TrainConfig(run=preset, size=SIZE_PX, **settings)
         torch.manual_seed(config.seed)
         architecture, shape = load_architecture(config.arch), config.shape(())
         learner = Learner(
-            architecture.build_generator(shape).to(config.device),
-            architecture.build_discriminator(shape).to(config.device),
+            _place(architecture.build_generator(shape), config.device),
+            _place(architecture.build_discriminator(shape), config.device),
             config,
         )
         rng = np.random.default_rng(config.seed)
@@ -137,7 +143,7 @@ def main() -> None:
         seconds = time.monotonic() - started
         modes, divergence = count_modes(paint(learner), reader)
         print(
-            f"{name:14} {seen / 1000:.0f} kimg in {seconds:.0f} s: "
+            f"{recipe}, seed {config.seed}: {seen / 1000:.0f} kimg in {seconds:.0f} s, "
             f"{modes} of {NUM_MODES} modes, KL {divergence:.3f}",
             flush=True,
         )

@@ -156,8 +156,17 @@ class Studio:
         self, *options: object, dataset: str = "blobs", env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """`python -m trainers train --dataset blobs` with TINY and `options`, to its end."""
+        return self._ended(self.command(*options, dataset=dataset), env)
+
+    def trainers(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`python -m trainers` with these arguments and no others, to its end."""
+        return self._ended([sys.executable, "-m", "trainers", *arguments])
+
+    def _ended(
+        self, command: list[str], env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(*options, dataset=dataset),
+            command,
             cwd=self.path,
             env=ENVIRONMENT | (env or {}),
             capture_output=True,

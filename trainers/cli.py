@@ -25,32 +25,27 @@ from trainers.config import (
 from trainers.errors import OutOfMemory, SettingsError, is_out_of_memory
 from trainers.files import write_atomically
 from trainers.networks import architecture_names
-from trainers.presets import DEFAULT_PRESET, PRESETS, parse_setting, resolve_preset
+from trainers.options import (
+    dataset_option,
+    datasets_dir_option,
+    device_option,
+    folder_option,
+    size_option,
+)
+from trainers.presets import DEFAULT_PRESET, PRESETS, parse_setting, resolve_preset, resolve_resumed
 from trainers.progress import Display, open_display
-from trainers.shape import SIZES_PX, UPSAMPLINGS
+from trainers.shape import UPSAMPLINGS
 
 if TYPE_CHECKING:
     from trainers.data.cache import PictureSet
     from trainers.data.sources import Source
 
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(TrainConfig)}
-_FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command("train", short_help="Learn to paint from a folder of pictures.")
-@click.option(
-    "--dataset",
-    required=True,
-    metavar="NAME|PATH",
-    help="A folder in datasets/, any folder, or a source such as `demo`.",
-)
-@click.option(
-    "--size",
-    type=click.Choice([str(s) for s in SIZES_PX]),
-    default="64",
-    show_default=True,
-    help="Edge of the pictures, px.",
-)
+@dataset_option("A folder in datasets/, any folder, or a source such as `demo`.")
+@size_option
 @click.option("--run", metavar="NAME", help="Name of the run.  [default: DATASET-SIZE]")
 @click.option(
     "--kimg",
@@ -62,13 +57,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     type=click.FloatRange(min=0, min_open=True),
     help="Stop after so many minutes of training, over all sessions.",
 )
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda[:N]",
-    help="Where to compute.",
-)
+@device_option()
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**53 - 1),
@@ -150,34 +139,10 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     "--tensorboard", is_flag=True, default=None, help="Also write the curves for TensorBoard."
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and stop.")
-@click.option(
-    "--datasets-dir",
-    type=_FOLDER,
-    default=Path("datasets"),
-    show_default=True,
-    help="Where named data sets lie.",
-)
-@click.option(
-    "--checkpoints-dir",
-    type=_FOLDER,
-    default=Path("checkpoints"),
-    show_default=True,
-    help="Where checkpoints go.",
-)
-@click.option(
-    "--runs-dir",
-    type=_FOLDER,
-    default=Path("runs"),
-    show_default=True,
-    help="Where runs keep their state and grids.",
-)
-@click.option(
-    "--cache-dir",
-    type=_FOLDER,
-    default=Path("cache"),
-    show_default=True,
-    help="Where decoded pictures are kept.",
-)
+@datasets_dir_option
+@folder_option("checkpoints", "Where checkpoints go.")
+@folder_option("runs", "Where runs keep their state and grids.")
+@folder_option("cache", "Where decoded pictures are kept.")
 def train_command(
     dataset: str,
     size: str,
@@ -238,11 +203,13 @@ def _train(
     else:
         folder, num_files = found, len(list_pictures(found))
     settings = {name: value for name, value in chosen.items() if value is not None}
-    base = resolve_preset(preset, settings.get("arch"), size, num_files)
-    config = _resolve_config(folder, size, base | settings)
-    check_combination(config)
+    run = _resolve_run(settings.pop("run", None), folder, size)
+    device = settings.pop("device")
     if not dry_run:
         display.note("starting torch …")
+    base = _base_settings(preset, settings.get("arch"), size, num_files, folders.runs / run)
+    config = TrainConfig(run=run, size=size, device=_resolve_device(device), **(base | settings))
+    check_combination(config)
     _check_possible(config, num_files)
     if dry_run:
         _print_plan(config, found, num_files, folders)
@@ -296,20 +263,34 @@ def prepare_pictures(dataset: str, size: int, folders: Folders, display: Display
     )
 
 
-def _resolve_config(folder: Path, size: int, settings: dict[str, Any]) -> TrainConfig:
-    """Fill in the run's name and the device."""
-    from trainers.inference import resolve_device
-
-    run = settings.pop("run", None) or f"{as_name(folder.resolve().name)}-{size}"
+def _resolve_run(run: str | None, folder: Path, size: int) -> str:
+    run = run or f"{as_name(folder.resolve().name)}-{size}"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", run):
         raise SettingsError(
             f"--run {run}: use letters, digits, dots, dashes and underscores, at most 100."
         )
+    return run
+
+
+def _base_settings(
+    preset: str | None, arch: str | None, size: int, num_pictures: int, run_folder: Path
+) -> dict[str, Any]:
+    """What nobody chose on the command line: the preset's, or what the run already learns with."""
+    settings = resolve_preset(preset, arch, size, num_pictures)  # refuses before torch is started
+    from trainers import state
+
+    if (saved := state.load(run_folder)) is None:
+        return settings
+    return resolve_resumed(preset, arch, size, num_pictures, saved["config"])
+
+
+def _resolve_device(wanted: str) -> str:
+    from trainers.inference import resolve_device
+
     try:
-        device = resolve_device(settings.pop("device"))
+        return resolve_device(wanted)
     except ValueError as error:
         raise SettingsError(f"--device {error}.") from error
-    return TrainConfig(run=run, size=size, device=device, **settings)
 
 
 def as_name(folder_name: str) -> str:

@@ -19,6 +19,7 @@ from trainers import share_the_processor
 from trainers.errors import OutOfMemory, SettingsError, is_out_of_memory
 from trainers.files import write_atomically
 from trainers.metrics import JUDGES
+from trainers.options import dataset_option, datasets_dir_option, device_option, folder_option
 from trainers.progress import Display, duration, open_display
 
 if TYPE_CHECKING:
@@ -37,17 +38,11 @@ NUM_SHOWN = 8
 SHOWN_PX = 192
 """Edge of a picture on it."""
 PAINTED_AT_A_TIME = 32
-_FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command("evaluate", short_help="Measure how good a trained generator is.")
 @click.argument("checkpoint")
-@click.option(
-    "--dataset",
-    required=True,
-    metavar="NAME|PATH",
-    help="The real pictures to compare with: usually those it learned from.",
-)
+@dataset_option("The real pictures to compare with: usually those it learned from.")
 @click.option(
     "--num",
     type=click.IntRange(16, 20_000),
@@ -62,35 +57,11 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     show_default=True,
     help="The network that looks: EfficientNet-Lite2, or Lite0 to compare with older figures.",
 )
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda[:N]",
-    help="Where to compute.",
-)
+@device_option()
 @click.option("--json", "as_json", is_flag=True, help="Print what is stored, for programs.")
-@click.option(
-    "--datasets-dir",
-    type=_FOLDER,
-    default=Path("datasets"),
-    show_default=True,
-    help="Where named data sets lie.",
-)
-@click.option(
-    "--checkpoints-dir",
-    type=_FOLDER,
-    default=Path("checkpoints"),
-    show_default=True,
-    help="Where named checkpoints lie.",
-)
-@click.option(
-    "--cache-dir",
-    type=_FOLDER,
-    default=Path("cache"),
-    show_default=True,
-    help="Where decoded pictures, and what the judge saw in them, are kept.",
-)
+@datasets_dir_option
+@folder_option("checkpoints", "Where named checkpoints lie.")
+@folder_option("cache", "Where decoded pictures, and what the judge saw in them, are kept.")
 def evaluate_command(
     checkpoint: str,
     dataset: str,
@@ -112,7 +83,7 @@ def evaluate_command(
         artbot evaluate flowers-64-000300 --dataset ~/other-flowers --num 5000
     """
     share_the_processor()
-    from trainers.seeing.walk import find_checkpoint
+    from trainers.manifest import find_checkpoint
 
     folder = find_checkpoint(checkpoint, checkpoints_dir)
     display = open_display()
@@ -214,10 +185,9 @@ def evaluate(
 ) -> Evaluation:
     """Paint, look, compare. Raises CheckpointRefused, DatasetError, SettingsError, TrainerError."""
     started = time.monotonic()
-    from trainers.inference import resolve_device
+    from trainers.inference import open_checkpoint, resolve_device
     from trainers.metrics.fid import Fid, standard_fid, why_not
     from trainers.metrics.meter import QualityMeter, joined
-    from trainers.seeing.walk import open_checkpoint
 
     try:
         device = resolve_device(device)

@@ -16,7 +16,13 @@ from torch import nn
 
 from trainers.errors import CheckpointRefused, SettingsError
 from trainers.latents import latent_for
-from trainers.manifest import WEIGHTS_FILE, Manifest, class_for, read_manifest
+from trainers.manifest import (
+    WEIGHTS_FILE,
+    Manifest,
+    class_for,
+    copy_verified_weights,
+    read_manifest,
+)
 from trainers.networks import load_architecture
 from trainers.networks.check import check_shape
 from trainers.samples import to_bytes
@@ -128,6 +134,15 @@ def load_generator(folder: Path, device: str = "cpu") -> LoadedGenerator:
     loaded = LoadedGenerator(network.eval().to(device), manifest, device)
     _smoke_test(loaded)
     return loaded
+
+
+def open_checkpoint(folder: Path, device: str) -> LoadedGenerator:
+    """The generator in `folder`, its weights checked. Raises CheckpointRefused naming the folder."""
+    try:
+        copy_verified_weights(folder, read_manifest(folder), None)
+        return load_generator(folder, device)
+    except CheckpointRefused as error:
+        raise CheckpointRefused(f"{folder}: {error}.") from error
 
 
 def _read_tensors(

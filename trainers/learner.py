@@ -74,6 +74,7 @@ class Learner:
         """Pictures at a time; see `halve_micro_batch`."""
         self._was_halved = False
         self.steps = 0
+        self._looks_through_frozen = hasattr(discriminator, "see")
         # A frozen feature network inside the discriminator stays frozen.
         self._d_parameters = [p for p in discriminator.parameters() if p.requires_grad]
         self._g_parameters = list(generator.parameters())
@@ -118,35 +119,40 @@ class Learner:
         z_parts = torch.randn(
             len(real), config.z_dim, generator=self._z_stream, device=self.device
         ).split(at_a_time)
-        num_parts = len(real_parts)
+        num_parts, num_views = len(real_parts), len(self._views(real[:1]))
         seen = torch.zeros(6, device=self.device)
 
         # ---- the discriminator -------------------------------------------------------------------
         for parameter in self._d_parameters:
             parameter.requires_grad_(True)
         self._d_optimiser.zero_grad(set_to_none=True)
-        fakes: list[Tensor] = []
+        seen_fake: list[Tensor] = []
+        seen_real: list[Tensor] = []
         for part, z, labels in zip(real_parts, z_parts, class_parts, strict=True):
             # In one piece the generator learns from these very fakes; in several, their graphs
             # would fill the memory that splitting was to save, so they are painted again below.
-            with self._autocast(), torch.set_grad_enabled(num_parts == 1):
-                fakes = self._paint(z, labels)
-            shown_real = [view.detach() for view in self._views(part)]
-            shown_fake = [view.detach().float() for view in fakes]
+            with self._autocast():
+                with torch.set_grad_enabled(num_parts == 1):
+                    seen_fake = self._seen(self._paint(z, labels), p)
+                with torch.no_grad():
+                    seen_real = self._seen(self._views(part), p)
+            shown_real = [seen.detach().float() for seen in seen_real]
+            shown_fake = [seen.detach().float() for seen in seen_fake]
+            pictures_real, pictures_fake = shown_real[:num_views], shown_fake[:num_views]
             if has_penalty:
-                for view in shown_real + shown_fake:
+                for view in pictures_real + pictures_fake:
                     view.requires_grad_(True)
             # Gradients of gradients need the precision, so a step with a penalty runs in float32.
             with self._autocast(enabled=not has_penalty):
-                real_logits = self._judge(shown_real, labels, p)
-                fake_logits = self._judge(shown_fake, labels, p)
+                real_logits = self._judge(shown_real, labels)
+                fake_logits = self._judge(shown_fake, labels)
             real_logits, fake_logits = real_logits.float(), fake_logits.float()
             loss = discriminator_loss(config.loss, real_logits, fake_logits, config.real_label)
             penalty = torch.zeros((), device=self.device)
             if has_penalty:
-                penalty = zero_centred_penalty(real_logits, shown_real)
+                penalty = zero_centred_penalty(real_logits, pictures_real)
                 if config.penalty == "r1+r2":
-                    penalty = penalty + zero_centred_penalty(fake_logits, shown_fake)
+                    penalty = penalty + zero_centred_penalty(fake_logits, pictures_fake)
                 penalty = penalty * (gamma / 2)
             share = len(part) / len(real)  # the last piece may be smaller
             ((loss + penalty * config.penalty_every) * share).backward()
@@ -164,12 +170,14 @@ class Learner:
         for part, z, labels in zip(real_parts, z_parts, class_parts, strict=True):
             with self._autocast():
                 if num_parts > 1:
-                    fakes = self._paint(z, labels)
-                fake_logits = self._judge(fakes, labels, p).float()
+                    seen_fake = self._seen(self._paint(z, labels), p)
+                fake_logits = self._judge(seen_fake, labels).float()
                 against: Tensor | None = None
                 if config.loss == "relativistic":
                     with torch.no_grad():
-                        against = self._judge(self._views(part), labels, p).float()
+                        if num_parts > 1:
+                            seen_real = self._seen(self._views(part), p)
+                        against = self._judge(seen_real, labels).float()
             g_loss = generator_loss(config.loss, fake_logits, against)
             share = len(part) / len(real)
             (g_loss * share).backward()
@@ -354,10 +362,22 @@ class Learner:
             views.append(F.avg_pool2d(views[-1], 2))
         return views
 
-    def _judge(self, views: list[Tensor], classes: Tensor | None, p: float) -> Tensor:
+    def _seen(self, views: list[Tensor], p: float) -> list[Tensor]:
+        """What the discriminator makes its judgement from: the pictures, augmented, then what its
+        frozen part tells of them, if it has one."""
         if p > 0:
             views = augment(views, self.operations, p, self._augment_stream)
-        logits: Tensor = self.discriminator(views[0], classes, tuple(views[1:]))
+        if self._looks_through_frozen:
+            seen: list[Tensor] = self.discriminator.see(views[0])  # type: ignore[operator]
+            return seen
+        return views
+
+    def _judge(self, seen: list[Tensor], classes: Tensor | None) -> Tensor:
+        logits: Tensor
+        if self._looks_through_frozen:
+            logits = self.discriminator.judge(seen, classes)  # type: ignore[operator]
+        else:
+            logits = self.discriminator(seen[0], classes, tuple(seen[1:]))
         return logits
 
     def _update(self, optimiser: torch.optim.Adam, parameters: list[nn.Parameter]) -> Tensor:

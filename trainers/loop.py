@@ -112,7 +112,7 @@ def train(
         shown = np.setdiff1d(np.arange(len(pictures)), held_out)
         learner.operations = _operations_for(config, pictures, display)
         feed = PictureFeed(pictures, shown, config, device)
-        observer = Observer(config, pictures, shown, held_out, folders.cache, display)
+        observer = Observer(config, pictures, shown, folders.cache, display)
         guard = Guard(
             has_augmentation=config.augment != "none", has_penalty=config.penalty != "none"
         )
@@ -156,6 +156,7 @@ def train(
             _forget_lines(run_folder / log, "elapsed_s", elapsed_s + 1e-3)
         learner.knobs = guard.knobs
         pace = Pace(config, images_seen, elapsed_s)
+        write_page(run_folder)  # to be opened at once, before the first tick
         if saved is None:
             state.save(run_folder, whole_state(), state.BEST_FILE)
 

@@ -55,8 +55,9 @@ def generator_loss(loss: str, fake_logits: Tensor, real_logits: Tensor | None = 
 def zero_centred_penalty(logits: Tensor, pictures: Sequence[Tensor]) -> Tensor:
     """E[|grad D|^2] over the batch: R1 on real pictures, R2 on fakes (Mescheder et al. 2018, eq. 9-10).
 
-    `pictures` are the leaves the logits were computed from, one per resolution; the gradients of
-    all of them are summed. To be weighted with gamma / 2.
+    `pictures` are the leaves the logits were computed from, one per resolution, as the discriminator
+    was shown them, so after any augmentation; the gradients of all of them are summed. To be
+    weighted with gamma / 2.
     """
     gradients = torch.autograd.grad(logits.sum(), list(pictures), create_graph=True)
     return torch.stack([g.square().flatten(1).sum(1) for g in gradients]).sum(0).mean()

@@ -13,6 +13,7 @@ until it parses, not the weights until their sha256 is the manifest's.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import stat
@@ -22,7 +23,7 @@ from typing import Annotated, BinaryIO, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from trainers.errors import CheckpointRefused
+from trainers.errors import CheckpointRefused, SettingsError
 from trainers.networks import Shape
 from trainers.shape import SIZES_PX
 
@@ -134,6 +135,26 @@ def read_manifest(folder: Path) -> Manifest:
     if manifest.size not in SIZES_PX:
         raise CheckpointRefused(f"{MANIFEST_FILE}: size {manifest.size} is none of {SIZES_PX}")
     return manifest
+
+
+def find_checkpoint(typed: str, checkpoints: Path) -> Path:
+    """The checkpoint's folder: its name in `checkpoints`, or a path. Raises SettingsError."""
+    for folder in (checkpoints / typed, Path(typed).expanduser()):
+        if typed and folder.is_dir():
+            return folder
+    known = sorted(
+        path.parent.name
+        for path in checkpoints.glob(f"*/{MANIFEST_FILE}")
+        if not path.parent.name.startswith(".")
+    )
+    close = difflib.get_close_matches(typed, known, n=1)
+    if close:
+        hint = f"Did you mean {close[0]}?"
+    elif known:
+        hint = f"The last ones there: {', '.join(known[-5:])}."
+    else:
+        hint = "There are none there; --checkpoints-dir names another place."
+    raise SettingsError(f"there is no checkpoint {typed!r} in {checkpoints}. {hint}")
 
 
 def copy_verified_weights(folder: Path, manifest: Manifest, destination: Path | None) -> None:

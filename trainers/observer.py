@@ -17,7 +17,7 @@ from torch import nn
 from trainers import ema
 from trainers.config import TrainConfig
 from trainers.data.cache import PictureSet
-from trainers.metrics.meter import MAX_REAL, NUM_GENERATED, QualityMeter
+from trainers.metrics.meter import NUM_GENERATED, QualityMeter, num_to_prepare
 from trainers.metrics.pixels import PixelDiversity, dead_share
 from trainers.metrics.scores import Scores
 from trainers.progress import Display
@@ -54,7 +54,6 @@ class Observer:
         config: TrainConfig,
         pictures: PictureSet,
         shown: np.ndarray,
-        held_out: np.ndarray,
         cache: Path,
         display: Display,
     ) -> None:
@@ -70,7 +69,9 @@ class Observer:
         self._measuring = noise(MEASURING_SEED, NUM_GENERATED, as_usual)
         self._pixels = PixelDiversity(pictures.images, shown)
         self._config, self._pictures, self._cache = config, pictures, cache
-        self._num_to_prepare = min(MAX_REAL, len(shown)) + min(MAX_REAL, len(held_out))
+        self._num_to_prepare = num_to_prepare(
+            pictures.images, pictures.fingerprint, cache, holdout=config.holdout
+        )
         self._meter: QualityMeter | None = None
         self._display = display
         self._measured_s = 0.0

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainers.config import TrainConfig
+from trainers.config import OnResume, TrainConfig
 from trainers.errors import SettingsError
 from trainers.networks import architecture_names
 
@@ -96,8 +96,14 @@ def _projected(size: int, num_pictures: int) -> Settings:
         "arch": "projected",
         "z_dim": 128,
         "width": 32,
+        "d_norm": "none",
         "loss": "relativistic",
+        "penalty": "r1+r2",
+        "gamma": _gamma(size) / 2,  # of one head among five
+        "gamma_end_factor": 0.1,
+        "penalty_every": 4,
         "batch": BATCH_FOR_SIZE_PX[size],
+        "lr": 5e-4,
         "beta1": 0.0,
         "beta2": 0.99,
         "ema_half_life_kimg": 5.0,
@@ -144,10 +150,7 @@ def resolve_preset(preset: str | None, arch: str | None, size: int, num_pictures
     """
     if arch is not None and arch not in architecture_names():
         raise SettingsError(_unknown("architecture", arch, architecture_names()))
-    general = {
-        "kimg": budget_kimg(num_pictures),
-        "holdout": HOLDOUT if num_pictures >= MIN_PICTURES_TO_HOLD_OUT_OF else 0.0,
-    }
+    general = _by_number(num_pictures)
     if preset is not None and (preset.endswith(".toml") or "/" in preset):
         settings = _from_file(Path(preset))
         base = resolve_preset(
@@ -166,6 +169,35 @@ def resolve_preset(preset: str | None, arch: str | None, size: int, num_pictures
             f"--preset {preset} is for --arch {settings['arch']}, not {arch}. Leave one of them out."
         )
     return settings
+
+
+def resolve_resumed(
+    preset: str | None, arch: str | None, size: int, num_pictures: int, saved: Settings
+) -> Settings:
+    """Like `resolve_preset`, for a run that was `saved` with these settings.
+
+    What touches its learning stays as it was, however many pictures there are by now; only a preset
+    or an architecture named today brings its own values.
+    """
+    settings = resolve_preset(preset, arch, size, num_pictures)
+    is_named = preset is not None or arch is not None
+    brought = set(settings) - set(_by_number(num_pictures)) if is_named else set()
+    kept = {
+        f.name: saved[f.name]
+        for f in dataclasses.fields(TrainConfig)
+        if f.metadata["on_resume"] is not OnResume.FREE
+        and f.name in saved
+        and f.name not in brought | {"size"}
+    }
+    return settings | kept
+
+
+def _by_number(num_pictures: int) -> Settings:
+    """What depends on the number of pictures alone."""
+    return {
+        "kimg": budget_kimg(num_pictures),
+        "holdout": HOLDOUT if num_pictures >= MIN_PICTURES_TO_HOLD_OUT_OF else 0.0,
+    }
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -252,6 +252,7 @@ class TerminalDisplay:
             refresh_per_second=4,
         )
         self._task: TaskID | None = None
+        self._has_begun = False
         self._loss = ""
         self._losses = ""
         self._losses_at = 0.0
@@ -269,6 +270,9 @@ class TerminalDisplay:
         self._title = config.run
         self._loss = config.loss
         self._goal_kimg = pace.goal_kimg
+        if self._has_begun:  # a sweep begins many runs
+            return
+        self._has_begun = True
         self.note("Ctrl-C saves and stops; the same command goes on from there.")
         if config.loss == "bce":
             self.note(_CLASSIC_RANGES)

@@ -87,8 +87,8 @@ LATE_SHARE = 0.8
 they bring comes last."""
 
 NEAR_BEST = 0.8
-"""Where no KID is known, the best tick is the latest with at least this share of the best diversity:
-more diverse than that is no better painted, and an old state is a long way back."""
+"""Where no KID is known, the best tick is the latest with at least this share of the best diversity
+since the warm-up: more diverse than that is no better painted, and an old state is a long way back."""
 
 
 # ---------------------------------------------------------------- a tick
@@ -286,7 +286,8 @@ class Past:
 
     def note_best(self, now: Signals) -> None:
         self.best_kimg = now.kimg
-        self.best_diversity = max(self.best_diversity, now.diversity)
+        if self.is_warm:  # before, it is the diversity of noise
+            self.best_diversity = max(self.best_diversity, now.diversity)
         if now.scores is not None:
             self.best_kid, self.best_kid_sd = now.scores.kid_x1000, now.scores.kid_sd
 

@@ -9,7 +9,7 @@ of the pictures passes untouched; `MAX_P` is where the paper saw leaks begin in 
 
 Two papers supply the operations. From DiffAugment (Zhao et al. 2020, arXiv:2006.10738): `color`,
 `translation` and `cutout`, in that order and with the paper's ranges; with probability 1 they are
-that paper's policy. From ADA (Karras et al. 2020, appendix B): `flip`, `geometry` and `hue`, with
+that paper's policy, but for a mirror where it lets grey in. From ADA (Karras et al. 2020, appendix B): `flip`, `geometry` and `hue`, with
 that paper's distributions, and its rule that every transformation is drawn for every picture anew.
 
 Left out of ADA: quarter turns and the luma flip (paintings have a top, and light is not dark;
@@ -225,7 +225,11 @@ def _hue(draw: _Draw) -> Transformation:
 
 
 def _translation(draw: _Draw) -> Transformation:
-    """Shifted by up to 1/8 of the edge each way, in whole pixels; mid-grey moves in (DiffAugment)."""
+    """Shifted by up to 1/8 of the edge each way, in whole pixels (DiffAugment).
+
+    What moves in is the picture's mirror image. The paper's mid-grey taught generators grey frames
+    within the first thousands of pictures (docs/decisions/0008-a-faster-generator.md).
+    """
     happens = draw.uniform(0, 1) < draw.p
     shift_x = torch.where(happens, draw.uniform(-1 / 8, 1 / 8), 0.0)
     shift_y = torch.where(happens, draw.uniform(-1 / 8, 1 / 8), 0.0)
@@ -235,10 +239,7 @@ def _translation(draw: _Draw) -> Transformation:
         position = torch.arange(edge, device=x.device)
         row = position[None, None, :, None] - (shift_y * edge).round().long()
         column = position[None, None, None, :] - (shift_x * edge).round().long()
-        is_inside = (row >= 0) & (row < edge) & (column >= 0) & (column < edge)
-        # Wrapping around takes every pixel once, so that no two gradients meet in one: adding them
-        # up on a graphics card would depend on which came first.
-        return _pixels(x, row % edge, column % edge) * is_inside.to(x)
+        return _pixels(x, _mirrored(row, edge), _mirrored(column, edge))
 
     return transform
 
@@ -280,6 +281,12 @@ def _pixels(x: Tensor, row: Tensor, column: Tensor) -> Tensor:
     # Rows of three channels: F.grid_sample, the usual way, cannot be differentiated twice.
     colours = x.permute(0, 2, 3, 1).reshape(-1, channels).index_select(0, index)
     return colours.view(num_pictures, edge, edge, channels).permute(0, 3, 1, 2)
+
+
+def _mirrored(position: Tensor, edge: int) -> Tensor:
+    """Whole positions up to an edge outside, int64, as those inside that a mirror shows there."""
+    inside = torch.where(position < 0, -1 - position, position)
+    return torch.where(inside >= edge, 2 * edge - 1 - inside, inside)
 
 
 def _bilinear(x: Tensor, row: Tensor, column: Tensor) -> Tensor:

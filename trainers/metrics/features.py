@@ -64,7 +64,7 @@ class Judge:
     @property
     def preprocessing(self) -> str:
         """What is done to a picture before the judge sees it, as it stands in every result."""
-        return f"bicubic-antialiased-{self._edge_px}px-8bit-v{PREPROCESSING_VERSION}"
+        return _preprocessing(self.name)
 
     def features(self, pictures: np.ndarray, on_progress: Progress | None = None) -> Tensor:
         """uint8 pictures (N, S, S, 3) -> float32 features (N, 1280) on the CPU.
@@ -118,7 +118,7 @@ def cached_features(
     holds one row for each of them, filled as they are asked for, so that splits and subsets share
     the work. It is a convenience: damaged or unwritable, it costs time and nothing else.
     """
-    path = _cache_path(judge, images, fingerprint, cache)
+    path = _cache_path(judge.name, judge.preprocessing, images, fingerprint, cache)
     rows = _read_rows(path, len(images))
     missing = np.unique(indices[np.isnan(rows[indices, 0])])
     step = 16 * judge.batch
@@ -140,17 +140,36 @@ def cached_features(
     return torch.from_numpy(rows[indices])
 
 
-def _cache_path(judge: Judge, images: np.ndarray, fingerprint: str, cache: Path) -> Path:
+def num_missing(
+    judge: str, images: np.ndarray, indices: np.ndarray, fingerprint: str, cache: Path
+) -> int:
+    """How many of `images[indices]` the judge of this name has not yet looked at."""
+    with suppress(OSError, ValueError, EOFError):
+        path = _cache_path(judge, _preprocessing(judge), images, fingerprint, cache)
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+        if rows.shape == (len(images), NUM_FEATURES):
+            return int(np.isnan(rows[indices, 0]).sum())
+    return len(indices)
+
+
+def _cache_path(
+    judge: str, preprocessing: str, images: np.ndarray, fingerprint: str, cache: Path
+) -> Path:
     facts = (
         fingerprint,
         DECODING_VERSION,
         images.shape,
-        judge.name,
-        VARIANTS[judge.name].sha256,
-        judge.preprocessing,
+        judge,
+        VARIANTS[judge].sha256,
+        preprocessing,
     )
     key = hashlib.sha256(repr(facts).encode()).hexdigest()
-    return cache / f"features-{judge.name}-{key[:20]}.npy"
+    return cache / f"features-{judge}-{key[:20]}.npy"
+
+
+def _preprocessing(judge: str) -> str:
+    edge_px = VARIANTS[judge].resolution_px
+    return f"bicubic-antialiased-{edge_px}px-8bit-v{PREPROCESSING_VERSION}"
 
 
 def _read_rows(path: Path, num_pictures: int) -> np.ndarray:

@@ -11,7 +11,13 @@ import torch
 
 from trainers.data.split import drawn, held_out_indices
 from trainers.metrics import JUDGES
-from trainers.metrics.features import Judge, Progress, cached_features, check_judge
+from trainers.metrics.features import (
+    Judge,
+    Progress,
+    cached_features,
+    check_judge,
+    num_missing,
+)
 from trainers.metrics.nearest import Nearest, nearest
 from trainers.metrics.pixels import thumbnails
 from trainers.metrics.scores import FeatureSet, Scores, real_against_real, score
@@ -59,13 +65,11 @@ class QualityMeter:
         """
         started = time.monotonic()
         check_judge(judge, arch)
-        held_out = held_out_indices(len(images), holdout, fingerprint)
-        shown = np.setdiff1d(np.arange(len(images)), held_out)
-        self.is_held_out = len(held_out) > 0
-        self.real_indices = drawn(held_out if self.is_held_out else shown, max_real, fingerprint)
-        """Into the data set: what is compared with."""
-        self.training_indices = drawn(shown, max_training if is_trained_on else 0, fingerprint)
-        """Into the data set: what is looked through for copies."""
+        self.is_held_out = holdout > 0
+        self.real_indices, self.training_indices = _looked_at(
+            len(images), fingerprint, holdout, max_real, max_training if is_trained_on else 0
+        )
+        """Into the data set: what is compared with, and what is looked through for copies."""
         self._judge = Judge(judge, device)
         features = cached_features(
             self._judge,
@@ -111,6 +115,22 @@ class QualityMeter:
         """Which of the `training_indices` (by position) each generated picture resembles most."""
         assert len(self._training), "there are no training pictures at hand"
         return nearest(generated.features, self._training)
+
+
+def num_to_prepare(images: np.ndarray, fingerprint: str, cache: Path, *, holdout: float) -> int:
+    """Real pictures that a QualityMeter of these would have to look at first; 0 with all in `cache`."""
+    looked_at = _looked_at(len(images), fingerprint, holdout, MAX_REAL, MAX_REAL)
+    return num_missing(JUDGES[0], images, np.union1d(*looked_at), fingerprint, cache)
+
+
+def _looked_at(
+    num_pictures: int, fingerprint: str, holdout: float, max_real: int, max_training: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the pictures to compare with, and of those to look through for copies."""
+    held_out = held_out_indices(num_pictures, holdout, fingerprint)
+    shown = np.setdiff1d(np.arange(num_pictures), held_out)
+    real = held_out if len(held_out) else shown
+    return drawn(real, max_real, fingerprint), drawn(shown, max_training, fingerprint)
 
 
 def joined(parts: Sequence[FeatureSet]) -> FeatureSet:

@@ -30,7 +30,9 @@ class Architecture:
 
     The discriminator is called as `discriminator(pictures, classes, coarser)` and gives logits
     (B, K), high for real: one per picture, or K where it judges patches. `coarser` are the lower
-    resolutions, finest first, empty without `multi_scale`.
+    resolutions, finest first, empty without `multi_scale`. One with a frozen part comes in two
+    halves, `judge(see(pictures), classes)`: `see` gives a list of the pictures and of whatever
+    nothing in it learns, so that a step looks only once.
     """
 
     name: str

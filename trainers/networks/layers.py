@@ -16,6 +16,9 @@ ATTENTION_PX = 32
 FIRST_POWER_ITERATIONS = 15
 """At the beginning sigma must be right at once; later one iteration a step keeps up with training."""
 
+MIN_ENLARGED_PX = 8
+"""Of smaller maps with many channels the plain way was measured faster."""
+
 
 class ClassLatent(nn.Module):
     """What a generator starts from: z, followed by a learned vector of the class if there are any.
@@ -89,6 +92,24 @@ class SelfAttention(nn.Module):
 def _pooled(places: Tensor, edges: torch.Size) -> Tensor:
     """(B, H*W, C) -> (B, C, H*W/4): the largest of each 2x2 places."""
     return F.max_pool2d(places.transpose(1, 2).unflatten(2, edges), 2).flatten(2)
+
+
+class EnlargingConv2d(nn.Conv2d):
+    """Twice the edge by nearest neighbour, then a 3x3 convolution: (B, C, H, W) -> (B, D, 2H, 2W).
+
+    Computed as the one transposed 4x4 convolution that it equals: each output sees only 2x2 different
+    inputs, so 16 products do for 36. On a CPU a step of the generator takes half of the time.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, padding=1, bias=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        if maps.shape[-1] < MIN_ENLARGED_PX:
+            return super().forward(F.interpolate(maps, scale_factor=2, mode="nearest"))
+        # What falls on one input is summed: along each axis (a, b, c) becomes (a, a+b, b+c, c).
+        kernel = F.avg_pool2d(F.pad(self.weight, (1, 1, 1, 1)), 2, stride=1) * 4
+        return F.conv_transpose2d(maps, kernel.flip(2, 3).transpose(0, 1), stride=2, padding=1)
 
 
 class SpectralNorm(nn.Module):

@@ -21,7 +21,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainers.networks import Architecture, Shape
-from trainers.networks.layers import ClassLatent, ClassProjection, normalise_spectrally
+from trainers.networks.layers import (
+    ClassLatent,
+    ClassProjection,
+    EnlargingConv2d,
+    normalise_spectrally,
+)
 from trainers.pretrained.efficientnet_lite import build_efficientnet_lite, load_efficientnet_lite
 
 TRUNK = "lite0"
@@ -83,8 +88,7 @@ class _Enlarge(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(
-            nn.Upsample(scale_factor=2, mode="nearest"),
-            nn.Conv2d(inputs, outputs * 2, 3, padding=1, bias=False),
+            EnlargingConv2d(inputs, outputs * 2),
             nn.BatchNorm2d(outputs * 2),
             _Gated(),
         )
@@ -132,28 +136,36 @@ class Discriminator(nn.Module):
         mixed = [max(4, shape.width * 2**scale) for scale in range(4)]
         self.mixing = _FrozenMixing(mixed).requires_grad_(False)
         self.heads = nn.ModuleList(
-            _Head(channels, self._trunk_px // (4 * 2**scale), shape)
+            _Head(channels, self._trunk_px // (4 * 2**scale), shape, "batch")
             for scale, channels in enumerate(_FrozenMixing.outputs(mixed))
         )
-        self.pixels = _Head(3, shape.size, shape)
+        self.pixels = _Head(3, shape.size, shape, shape.d_norm)
 
     def forward(
         self, pictures: Tensor, classes: Tensor | None = None, coarser: tuple[Tensor, ...] = ()
     ) -> Tensor:
         assert not coarser
-        of_pixels = self.pixels(pictures, classes)
+        return self.judge(self.see(pictures), classes)
+
+    def see(self, pictures: Tensor) -> list[Tensor]:
+        """The pictures, and the frozen features of four scales, finest first."""
+        shown = pictures
         if pictures.shape[-1] != self._trunk_px:
-            # In float32: a CPU has no antialiased resizing of bfloat16.
-            pictures = F.interpolate(
-                pictures.float(),
+            # A CPU has no antialiased resizing of bfloat16.
+            shown = F.interpolate(
+                pictures.to(torch.promote_types(pictures.dtype, torch.float32)),
                 size=self._trunk_px,
                 mode="bilinear",
                 align_corners=False,
                 antialias=True,
             )
-        features = self.mixing(self.trunk.taps(pictures))
+        return [pictures, *self.mixing(self.trunk.taps(shown))]
+
+    def judge(self, seen: list[Tensor], classes: Tensor | None = None) -> Tensor:
+        """What `see` gave -> logits (B, K)."""
+        pictures, *features = seen
         of_features = [head(x, classes) for head, x in zip(self.heads, features, strict=True)]
-        return torch.cat([*of_features, of_pixels], 1)
+        return torch.cat([*of_features, self.pixels(pictures, classes)], 1)
 
 
 class _FrozenMixing(nn.Module):
@@ -191,24 +203,28 @@ class _FrozenMixing(nn.Module):
 
 
 class _Head(nn.Module):
-    """One scale's discriminator: strided 4x4 convolutions down to 4 px, then a 4x4 one to the logit(s)."""
+    """One scale's discriminator: strided 4x4 convolutions down to 4 px, then a 3x3 one to the logit(s).
 
-    def __init__(self, inputs: int, size_px: int, shape: Shape) -> None:
+    `norm` "batch" is Projected GAN's, batch norm and spectral norm; "none" and "spectral" leave each
+    picture's logits to itself, which a gradient penalty needs.
+    """
+
+    def __init__(self, inputs: int, size_px: int, shape: Shape, norm: str) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         while size_px > COARSEST_PX:
             # As wide as fits the resolution: 4 times `width` up to 16 px, half as much per doubling.
             outputs = max(8, min(shape.width * 4, shape.width * 128 // size_px))
-            layers += [
-                nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(outputs),
-                nn.LeakyReLU(0.2, inplace=True),
-            ]
+            layers.append(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=norm != "batch"))
+            if norm == "batch":
+                layers.append(nn.BatchNorm2d(outputs))
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
             inputs, size_px = outputs, size_px // 2
         self.body = nn.Sequential(*layers)
         self.last = nn.Conv2d(inputs, 1, 3, padding=1)
         self.fit = ClassProjection(shape.num_classes, inputs) if shape.num_classes else None
-        normalise_spectrally(self)
+        if norm != "none":
+            normalise_spectrally(self)
 
     def forward(self, x: Tensor, classes: Tensor | None) -> Tensor:
         x = self.body(x)
@@ -232,5 +248,5 @@ ARCHITECTURE = Architecture(
     summary="a discriminator with ImageNet's eyes (EfficientNet-Lite0), FastGAN's light generator",
     build_generator=Generator,
     build_discriminator=Discriminator,
-    d_norms=("batch",),
+    d_norms=("none", "spectral"),  # of the head over the pixels
 )

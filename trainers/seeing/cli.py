@@ -9,11 +9,11 @@ import click
 
 from trainers import share_the_processor
 from trainers.errors import SettingsError
+from trainers.options import device_option, folder_option
 from trainers.progress import open_display
 from trainers.seeing.film import MAX_SECONDS, check_film, format_of
 from trainers.seeing.timelapse import Pacing
 
-_FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILM = click.Path(path_type=Path)
 _SECONDS = click.FloatRange(0.5, MAX_SECONDS)
 _FPS = click.FloatRange(1, 120)
@@ -86,13 +86,7 @@ class _Tiles(click.ParamType[tuple[int, int]]):
     show_default=True,
     help="Name and kimg in a strip below the grid.",
 )
-@click.option(
-    "--runs-dir",
-    type=_FOLDER,
-    default=Path("runs"),
-    show_default=True,
-    help="Where runs keep their grids.",
-)
+@folder_option("runs", "Where runs keep their grids.")
 def timelapse_command(
     run: str,
     out: Path | None,
@@ -173,20 +167,8 @@ def timelapse_command(
     show_default=True,
     help="Below 1 the pictures are calmer and more alike.",
 )
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda[:N]",
-    help="Where to paint.",
-)
-@click.option(
-    "--checkpoints-dir",
-    type=_FOLDER,
-    default=Path("checkpoints"),
-    show_default=True,
-    help="Where named checkpoints lie.",
-)
+@device_option("Where to paint.")
+@folder_option("checkpoints", "Where named checkpoints lie.")
 def walk_command(
     checkpoint: str,
     seeds: tuple[int, ...] | None,
@@ -216,9 +198,9 @@ def walk_command(
     if seeds is not None and len(set(seeds)) < 2:
         raise SettingsError("--seeds: a walk goes from one seed to another; give at least two.")
     share_the_processor()
-    from trainers.inference import resolve_device
-    from trainers.manifest import class_for
-    from trainers.seeing.walk import Walk, check_class, find_checkpoint, make_walk, open_checkpoint
+    from trainers.inference import open_checkpoint, resolve_device
+    from trainers.manifest import class_for, find_checkpoint
+    from trainers.seeing.walk import Walk, check_class, make_walk
 
     folder = find_checkpoint(checkpoint, checkpoints_dir)
     out = out or Path(f"{folder.resolve().name}-walk.mp4")

@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from trainers.errors import CheckpointRefused, SettingsError
-from trainers.inference import LoadedGenerator, load_generator
+from trainers.errors import SettingsError
+from trainers.inference import LoadedGenerator
 from trainers.latents import latent_for
-from trainers.manifest import MANIFEST_FILE, Manifest, copy_verified_weights, read_manifest
+from trainers.manifest import Manifest
 from trainers.samples import as_grid
 from trainers.seeing.film import (
     FilmFacts,
@@ -101,35 +101,6 @@ def evenly_seen(steps: np.ndarray, num_frames: int, num_seeds: int) -> np.ndarra
 
 
 # ---------------------------------------------------------------- the pictures on it
-
-
-def find_checkpoint(typed: str, checkpoints: Path) -> Path:
-    """The checkpoint's folder: its name in `checkpoints`, or a path. Raises SettingsError."""
-    for folder in (checkpoints / typed, Path(typed).expanduser()):
-        if typed and folder.is_dir():
-            return folder
-    known = sorted(
-        path.parent.name
-        for path in checkpoints.glob(f"*/{MANIFEST_FILE}")
-        if not path.parent.name.startswith(".")
-    )
-    close = difflib.get_close_matches(typed, known, n=1)
-    if close:
-        hint = f"Did you mean {close[0]}?"
-    elif known:
-        hint = f"The last ones there: {', '.join(known[-5:])}."
-    else:
-        hint = "There are none there; --checkpoints-dir names another place."
-    raise SettingsError(f"there is no checkpoint {typed!r} in {checkpoints}. {hint}")
-
-
-def open_checkpoint(folder: Path, device: str) -> LoadedGenerator:
-    """The generator in `folder`, its weights checked. Raises CheckpointRefused naming the folder."""
-    try:
-        copy_verified_weights(folder, read_manifest(folder), None)
-        return load_generator(folder, device)
-    except CheckpointRefused as error:
-        raise CheckpointRefused(f"{folder}: {error}.") from error
 
 
 def check_class(manifest: Manifest, name: str) -> None:

@@ -13,9 +13,15 @@ from trainers import share_the_processor
 from trainers.config import NO_LIMIT_KIMG, Folders
 from trainers.errors import OutOfMemory, SettingsError, TrainerError, is_out_of_memory
 from trainers.files import storage_errors, write_atomically
+from trainers.options import (
+    dataset_option,
+    datasets_dir_option,
+    device_option,
+    folder_option,
+    size_option,
+)
 from trainers.presets import DEFAULT_PRESET, PRESETS, parse_setting, resolve_preset
 from trainers.progress import Display, duration, open_display
-from trainers.shape import SIZES_PX
 from trainers.sweep.search import Search, plan_search
 
 if TYPE_CHECKING:
@@ -24,20 +30,11 @@ if TYPE_CHECKING:
 
 MINUTES = 15.0
 """Length of a trial, if nobody says."""
-_FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command("sweep", short_help="Find good settings by trying many.")
-@click.option(
-    "--dataset", required=True, metavar="NAME|PATH", help="The pictures, as for `artbot train`."
-)
-@click.option(
-    "--size",
-    type=click.Choice([str(s) for s in SIZES_PX]),
-    default="64",
-    show_default=True,
-    help="Edge of the pictures, px.",
-)
+@dataset_option("The pictures, as for `artbot train`.")
+@size_option
 @click.option(
     "--trials",
     type=click.IntRange(2, 10_000),
@@ -87,34 +84,10 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     help="Database that several machines share, such as postgresql://USER@HOST/DATABASE.  "
     "[default: a file in the study's folder]",
 )
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda[:N]",
-    help="Where to compute.",
-)
-@click.option(
-    "--datasets-dir",
-    type=_FOLDER,
-    default=Path("datasets"),
-    show_default=True,
-    help="Where named data sets lie.",
-)
-@click.option(
-    "--runs-dir",
-    type=_FOLDER,
-    default=Path("runs"),
-    show_default=True,
-    help="Where the study keeps its trials, in a folder of its name.",
-)
-@click.option(
-    "--cache-dir",
-    type=_FOLDER,
-    default=Path("cache"),
-    show_default=True,
-    help="Where decoded pictures are kept.",
-)
+@device_option()
+@datasets_dir_option
+@folder_option("runs", "Where the study keeps its trials, in a folder of its name.")
+@folder_option("cache", "Where decoded pictures are kept.")
 def sweep_command(
     dataset: str,
     size: str,

@@ -79,6 +79,16 @@ class Case:
         logits: Tensor = discriminator(views[0], self.classes, tuple(views[1:]))
         return logits
 
+    def judge_by_pictures(self, discriminator: nn.Module, views: list[Tensor]) -> Tensor:
+        """As far as it looks at the pictures themselves, which is what a penalty is about."""
+        if not hasattr(discriminator, "see"):
+            return self.judge(discriminator, views)
+        [pictures] = views
+        with torch.no_grad():
+            _, *features = discriminator.see(pictures)
+        logits: Tensor = discriminator.judge([pictures, *features], self.classes)
+        return logits
+
 
 @cache
 def cases() -> list[Case]:
@@ -248,11 +258,25 @@ def test_without_batch_norm_a_logit_does_not_depend_on_the_neighbours(case: Case
     """In training mode: what lets a batch be split, and a penalty be taken per picture."""
     _, discriminator = case.build()
     views = [view.requires_grad_() for view in case.views()]
-    logits = case.judge(discriminator, views)
+    logits = case.judge_by_pictures(discriminator, views)
     gradients = torch.autograd.grad(logits[2].sum(), views)
     for gradient in gradients:
         assert gradient[2].abs().sum() > 0
         assert not gradient[torch.arange(BATCH) != 2].any()
+
+
+@every_case()
+def test_a_discriminator_in_two_halves_judges_what_it_saw_as_the_whole_does(case: Case) -> None:
+    _, discriminator = case.build()
+    if not hasattr(discriminator, "see"):
+        assert not hasattr(discriminator, "judge")
+        return
+    discriminator.eval()
+    [pictures] = case.views()
+    seen = discriminator.see(pictures)
+    assert torch.equal(seen[0], pictures)
+    halves = discriminator.judge(seen, case.classes)
+    assert torch.equal(halves, case.judge(discriminator, [pictures]))
 
 
 @every_case()
@@ -305,7 +329,7 @@ def test_a_gradient_penalty_can_be_differentiated(case: Case) -> None:
             parameter += distance * direction
 
     def penalty() -> Tensor:
-        logits = case.judge(discriminator, views)
+        logits = case.judge_by_pictures(discriminator, views)
         gradients = torch.autograd.grad(logits.sum(), views, create_graph=True)
         return torch.stack([g.square().sum() for g in gradients]).sum() / BATCH
 

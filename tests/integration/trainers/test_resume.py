@@ -17,6 +17,7 @@ from tests.trainer_fixtures import (
     learned,
     tiny_config,
 )
+from trainers.config import TrainConfig
 from trainers.errors import ResumeRefused
 from trainers.inference import load_generator
 from trainers.loop import TrainResult
@@ -214,6 +215,20 @@ def test_what_would_not_fit_the_saved_weights_is_refused_and_listed(
     with pytest.raises(ResumeRefused, match=f"{listed}. Use the saved settings, or start another"):
         studio.train(tiny_config(**changed))
     assert (studio.run() / "state.pt").read_bytes() == before
+
+
+def test_a_resume_needs_no_settings_repeated(studio: Studio) -> None:
+    studio.train(tiny_config(), stop_after_steps=2)
+    studio.add_pictures(count=250, seed=1)  # so many that a new run would hold some out
+    ran = studio.trainers(
+        *("train", "--dataset", "blobs", "--size", "32", "--run", "tiny", "--kimg", "0.08")
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "resuming tiny at 0.0 kimg" in ran.stderr
+    assert "changed since the last session:" not in ran.stderr
+    learned_with = TrainConfig(**studio.state()["config"])
+    of_today = {"tick_kimg": learned_with.tick_kimg, "measure_share": learned_with.measure_share}
+    assert learned_with == tiny_config(kimg=0.08, **of_today)
 
 
 def test_a_refused_command_ends_with_code_1(studio: Studio) -> None:

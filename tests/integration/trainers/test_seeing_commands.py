@@ -192,7 +192,9 @@ def test_training_leaves_a_page_with_all_its_ticks(trained: tuple[Studio, TrainR
     assert (studio.run() / "index.html").stat().st_size > 10_000
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+@pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium here; tests/install-browser.sh brings one"
+)
 def test_the_page_opens_from_the_disk_in_a_browser(place: Path) -> None:
     run = place / "runs" / "blobs-32"
     stats = [

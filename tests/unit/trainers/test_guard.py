@@ -618,6 +618,12 @@ def test_without_kid_the_best_tick_is_the_latest_that_is_about_as_diverse_as_any
     assert max(look.kimg for look in looks if look.verdict.is_best) == 96
 
 
+def test_without_kid_the_diverse_noise_of_the_beginning_is_not_held_against_what_follows() -> None:
+    """Seen: 1.07 at 1.3 kimg, a noise; 0.73 at the end, landscapes."""
+    looks = train(lambda kimg, knobs: {"pixel_diversity": 1.07 if kimg < 8 else 0.73})
+    assert looks[-1].verdict.is_best
+
+
 @pytest.mark.parametrize(
     "flaw",
     [{"pixel_diversity": 0.3}, {"dead_share": 0.3}, {"scores": SomeScores(1, nearest_ratio=0.4)}],

@@ -284,6 +284,47 @@ def test_a_lazy_penalty_keeps_its_rhythm_over_a_resume() -> None:
     assert resumed.means().penalty > 0
 
 
+class Looking(nn.Module):
+    """D(x) = w.x + v.f(x), f frozen; counts how often it looks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pixels = nn.Linear(3 * EDGE_PX**2, 1, bias=False)
+        self.frozen = nn.Linear(3 * EDGE_PX**2, 4).requires_grad_(False)
+        self.features = nn.Linear(4, 1, bias=False)
+        self.num_looks = 0
+
+    def see(self, pictures: Tensor) -> list[Tensor]:
+        self.num_looks += 1
+        return [pictures, self.frozen(pictures.flatten(1))]
+
+    def judge(self, seen: list[Tensor], classes: Tensor | None = None) -> Tensor:
+        logits: Tensor = self.pixels(seen[0].flatten(1)) + self.features(seen[1])
+        return logits
+
+
+def test_a_penalty_is_about_the_pictures_not_what_a_frozen_part_tells_of_them() -> None:
+    looking = Looking()
+    learner = learner_of(
+        looking, lr=STANDS_STILL, d_norm="none", penalty="r1", gamma=2.0, loss="relativistic"
+    )
+    steps(learner, 1)
+    of_pixels = looking.pixels.weight.square().sum().item()
+    assert learner.means().penalty == pytest.approx(of_pixels, rel=1e-5)
+
+
+@pytest.mark.parametrize(("micro_batch", "looks"), [(0, 2), (BATCH // 2, 8)])
+def test_a_step_looks_through_the_frozen_part_once_at_each_picture_unless_memory_is_short(
+    micro_batch: int, looks: int
+) -> None:
+    looking = Looking()
+    learner = learner_of(looking, loss="relativistic", micro_batch=micro_batch)
+    before = weights(learner.generator)
+    steps(learner, 1)
+    assert looking.num_looks == looks
+    assert any(not torch.equal(w, before[n]) for n, w in learner.generator.state_dict().items())
+
+
 # ---------------------------------------------------------------- precision
 
 
@@ -323,7 +364,8 @@ def test_the_discriminator_sees_augmented_pictures_and_the_generator_learns_thro
     assert torch.equal(one.shown[0][0], real)
     for shown in other.shown:
         assert not torch.equal(shown[0], real)
-    assert not torch.equal(other.shown[1][0], other.shown[2][0]), "drawn anew for each look"
+    of_d, of_g = other.shown[1][0], other.shown[2][0]
+    assert torch.equal(of_d, of_g), "the generator learns from the very view that was judged"
     assert all(g.abs().sum() > 0 for g in gradients(augmented.generator))
 
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from trainers.errors import CheckpointRefused
+from trainers.errors import CheckpointRefused, SettingsError
 from trainers.manifest import (
     MAX_MANIFEST_BYTES,
     DatasetFacts,
     Manifest,
     checkpoint_name,
     copy_verified_weights,
+    find_checkpoint,
     read_manifest,
 )
 from trainers.networks import Shape
@@ -268,3 +269,17 @@ def test_a_refused_copy_can_not_pass_for_weights_later(folder: Path, tmp_path: P
         copy_verified_weights(folder, manifest(), kept / "generator.safetensors")
     with pytest.raises(CheckpointRefused):
         copy_verified_weights(kept, manifest(), None)
+
+
+def test_a_checkpoint_is_found_by_its_name_or_its_folder(tmp_path: Path) -> None:
+    for name in ("flowers-64-000010", "flowers-64-000020", ".flowers-64-000030.abc.tmp"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").touch()
+    assert find_checkpoint("flowers-64-000010", tmp_path).name == "flowers-64-000010"
+    assert find_checkpoint(str(tmp_path / "flowers-64-000020"), Path("no")).is_dir()
+    with pytest.raises(SettingsError, match="Did you mean flowers-64-0000"):
+        find_checkpoint("flower-64-000010", tmp_path)
+    with pytest.raises(SettingsError, match="The last ones there: flowers-64-000010, flowers-64-0"):
+        find_checkpoint("x", tmp_path)
+    with pytest.raises(SettingsError, match="There are none there"):
+        find_checkpoint("x", tmp_path / "none")

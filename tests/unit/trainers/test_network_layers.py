@@ -12,6 +12,7 @@ from trainers.networks import Shape
 from trainers.networks.layers import (
     ClassLatent,
     ClassProjection,
+    EnlargingConv2d,
     SelfAttention,
     SpectralNorm,
     normalise_spectrally,
@@ -20,6 +21,25 @@ from trainers.networks.layers import (
 
 def largest_singular_value(weight: Tensor) -> float:
     return float(torch.linalg.matrix_norm(weight.detach().flatten(1), 2))
+
+
+# ---------------------------------------------------------------- enlarging
+
+
+@pytest.mark.parametrize("edge_px", [4, 8, 10])
+def test_enlarging_is_nearest_neighbour_and_a_convolution(edge_px: int) -> None:
+    torch.manual_seed(0)
+    enlarging = EnlargingConv2d(3, 5)
+    maps = torch.randn(2, 3, edge_px, edge_px, requires_grad=True)
+    plain = nn.functional.conv2d(
+        nn.functional.interpolate(maps, scale_factor=2), enlarging.weight, padding=1
+    )
+    assert torch.allclose(enlarging(maps), plain, atol=1e-5)
+    judged = torch.randn(plain.shape)
+    for wanted in (maps, enlarging.weight):
+        [one] = torch.autograd.grad((enlarging(maps) * judged).sum(), wanted)
+        [other] = torch.autograd.grad((plain * judged).sum(), wanted, retain_graph=True)
+        assert torch.allclose(one, other, atol=1e-4)
 
 
 # ---------------------------------------------------------------- attention

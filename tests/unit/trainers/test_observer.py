@@ -40,7 +40,6 @@ def observer_of(tmp_path: Path, **settings: Any) -> Observer:
         tiny_config(**settings),
         picture_set(),
         shown=np.arange(NUM),
-        held_out=np.empty(0, np.int64),
         cache=tmp_path,
         display=NotingDisplay(),
     )
@@ -166,6 +165,17 @@ def test_measuring_takes_a_twentieth_of_the_time_at_most(
     assert len(times) == (100 - 6) // 4, "and no less than it may"
     expected_s = 0.03 * (observer.NUM_GENERATED + NUM)
     assert times[0] >= expected_s / 0.05, "the first is judged by what it is expected to take"
+
+
+def test_what_another_run_has_looked_at_is_not_expected_to_take_time(
+    tmp_path: Path, average: nn.Module, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a sweep's short trials would never be measured."""
+    monkeypatch.setattr(observer, "num_to_prepare", lambda *_, **__: 0)
+    watching = observer_of(tmp_path, measure_share=0.05)
+    [first, *_] = measured_at(watching, average, until_s=2000, every_s=40)
+    expected_s = 0.03 * observer.NUM_GENERATED
+    assert expected_s / 0.05 <= first < expected_s / 0.05 + 40
 
 
 @pytest.mark.usefixtures("clock")

@@ -21,6 +21,7 @@ from trainers.presets import (
     budget_kimg,
     parse_setting,
     resolve_preset,
+    resolve_resumed,
 )
 from trainers.shape import SIZES_PX
 
@@ -257,3 +258,23 @@ def test_a_setting_that_cannot_be_read_is_refused_as_it_was_written(text: str, s
         parse_setting(text)
     assert str(refused.value).startswith(said)
     assert refused.value.exit_code == 2
+
+
+# ---------------------------------------------------------------- a run that was saved
+
+
+def test_a_resumed_run_keeps_what_it_learns_with_however_many_pictures_there_are_by_now() -> None:
+    saved = TrainConfig(
+        run="r", size=64, **(resolve_preset("dcgan", None, 64, 100) | {"lr": 0.001, "seed": 7})
+    )
+    resumed = resolve_resumed(None, None, 64, 5_000, saved.as_dict())
+    config = TrainConfig(run="r", size=64, **resumed)
+    assert config == dataclasses.replace(saved, kimg=budget_kimg(5_000))
+    assert config.holdout == 0.0, "5,000 new pictures would have some held out"
+
+
+def test_a_preset_named_today_brings_its_own_values_and_only_these() -> None:
+    saved = TrainConfig(run="r", size=64, **(resolve_preset("dcgan", None, 64, 100) | {"seed": 7}))
+    resumed = resolve_resumed("dcgan-steady", None, 64, 5_000, saved.as_dict())
+    assert resumed["d_norm"] == "spectral"
+    assert (resumed["seed"], resumed["holdout"]) == (7, 0.0)

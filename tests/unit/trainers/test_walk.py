@@ -22,7 +22,6 @@ from trainers.seeing.walk import (
     closed_way,
     distances,
     evenly_seen,
-    find_checkpoint,
     loop_weights,
     make_walk,
 )
@@ -275,17 +274,3 @@ def test_an_unknown_class_gets_the_nearest_name() -> None:
         check_class(manifest, "xyz")
     with pytest.raises(SettingsError, match="trained without classes"):
         check_class(loaded().manifest, "cubism")
-
-
-def test_a_checkpoint_is_found_by_its_name_or_its_folder(tmp_path: Path) -> None:
-    for name in ("flowers-64-000010", "flowers-64-000020", ".flowers-64-000030.abc.tmp"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "manifest.json").touch()
-    assert find_checkpoint("flowers-64-000010", tmp_path).name == "flowers-64-000010"
-    assert find_checkpoint(str(tmp_path / "flowers-64-000020"), Path("no")).is_dir()
-    with pytest.raises(SettingsError, match="Did you mean flowers-64-0000"):
-        find_checkpoint("flower-64-000010", tmp_path)
-    with pytest.raises(SettingsError, match="The last ones there: flowers-64-000010, flowers-64-0"):
-        find_checkpoint("x", tmp_path)
-    with pytest.raises(SettingsError, match="There are none there"):
-        find_checkpoint("x", tmp_path / "none")

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.unit.trainers.metrics.scenes import scenes
 from trainers.errors import SettingsError
 from trainers.metrics import features
-from trainers.metrics.features import Judge, as_input, cached_features, check_judge
+from trainers.metrics.features import Judge, as_input, cached_features, check_judge, num_missing
 
 FINGERPRINT = "f" * 64
 
@@ -116,6 +116,17 @@ def test_every_picture_is_looked_at_once_ever(tmp_path: Path) -> None:
 
     cached_features(second, images, np.arange(12), FINGERPRINT, tmp_path / "cache")
     assert second.num_seen == 12 - 3, "another choice of pictures shares what is known"
+
+
+def test_what_is_still_to_be_looked_at_can_be_asked_without_the_network(tmp_path: Path) -> None:
+    images, everything = scenes(3, seed=0, edge_px=32), np.arange(3)
+
+    def missing(name: str) -> int:
+        return num_missing(name, images, everything, FINGERPRINT, tmp_path)
+
+    assert missing("lite0") == 3
+    cached_features(Judge("lite0"), images, np.array([2]), FINGERPRINT, tmp_path)
+    assert (missing("lite0"), missing("lite2")) == (2, 3)
 
 
 @pytest.mark.parametrize(
