@@ -200,7 +200,7 @@ class Consumer:
     def channel(self, undo_minutes: float = 0) -> str:
         """The tables that send to it."""
         return (
-            f'\n[channels.example]\ntype = "webhook"\nurl = "{self.url}"\n'
+            f'\n[channels.example]\ntype = "webhook"\nurl = "{self.url}"\nallow_private = true\n'
             f'secret_file = "secrets/webhook"\n[publishing]\nundo_minutes = {undo_minutes}\n'
         )
 

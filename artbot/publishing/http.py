@@ -1,26 +1,40 @@
 """The one door to the network: every request artbot makes goes through `post`.
 
 No redirects (requests would carry a signature and re-send a picture to wherever it is told to), no
-proxies or passwords taken from the environment, bounded time and answer, and every way a request
-can end sorted into the three that matter (artbot.errors).
+proxies or passwords taken from the environment, no private address unless the channel says so, bounded
+time and answer, and every way a request can end sorted into the three that matter (artbot.errors).
 """
 
 from __future__ import annotations
 
 import re
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from threading import Thread
+from typing import Any
 
 import requests
-from urllib3.exceptions import HTTPError, LocationParseError
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationParseError,
+    NameResolutionError,
+    NewConnectionError,
+)
+from urllib3.util import connection as sockets
 
 from artbot import __version__
 from artbot.errors import OutcomeUnknown, Rejected, Unavailable
+from artbot.publishing.address import is_public
 from artbot.redaction import redact
 
 CONNECT_TIMEOUT_S = 5.0
@@ -51,17 +65,75 @@ class _Session(requests.Session):
         return None
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str], now: datetime) -> Answer:
+class _NotPublic(Exception):  # no OSError: urllib3 would make that another's
+    """Every address of the host is a private one."""
+
+
+class _PublicConnection(HTTPConnection):
+    """Connects to public addresses alone: to the very ones that were looked up and judged."""
+
+    def _new_conn(self) -> socket.socket:
+        host = self._dns_host
+        try:
+            found = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        public = [address for address in addresses if is_public(address)]
+        if not public:
+            raise _NotPublic(f"{self.host} is {' and '.join(addresses)}")
+        failures: list[HTTPError] = []
+        for address in public:
+            try:
+                return sockets.create_connection(
+                    (address, self.port), self.timeout, socket_options=self.socket_options
+                )
+            except TimeoutError:
+                failures.append(ConnectTimeoutError(self, f"{address} does not answer"))
+            except OSError as error:
+                failures.append(NewConnectionError(self, str(error)))
+        raise failures[-1]
+
+
+class _PublicTlsConnection(_PublicConnection, HTTPSConnection):
+    pass
+
+
+class _PublicPool(HTTPConnectionPool):
+    ConnectionCls = _PublicConnection
+
+
+class _PublicTlsPool(HTTPSConnectionPool):
+    ConnectionCls = _PublicTlsConnection
+
+
+class _PublicAdapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicTlsPool}
+
+
+def post(
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    now: datetime,
+    *,
+    allow_private: bool = False,
+) -> Answer:
     """POST `body`; returns the answer if it is a 2xx.
 
-    Raises Rejected (3xx, 4xx: as it stands it will never be taken), Unavailable (certainly not
-    taken: no connection, or an answer that says so), OutcomeUnknown (sent, but the answer never came
-    or says nothing certain).
+    `allow_private`: also to this machine and to private networks.
+
+    Raises Rejected (3xx, 4xx, a private address: as it stands it will never be taken), Unavailable
+    (certainly not taken: no connection, or an answer that says so), OutcomeUnknown (sent, but the
+    answer never came or says nothing certain).
     """
     # A receiver that drips its handshake or headers keeps within every single timeout. So the
     # conversation has its own thread, which is left behind once all time is up.
     ended: Future[tuple[requests.Response, str]] = Future()
-    Thread(target=_fulfil, args=(ended, url, body, headers), daemon=True).start()
+    talk = partial(_converse, url, body, headers, allow_private)
+    Thread(target=_fulfil, args=(ended, talk), daemon=True).start()
     limit_s = DEADLINE_S + READ_TIMEOUT_S
     try:
         response, excerpt = ended.result(limit_s)
@@ -71,19 +143,25 @@ def post(url: str, body: bytes, headers: Mapping[str, str], now: datetime) -> An
 
 
 def _fulfil(
-    ended: Future[tuple[requests.Response, str]], url: str, body: bytes, headers: Mapping[str, str]
+    ended: Future[tuple[requests.Response, str]],
+    talk: Callable[[], tuple[requests.Response, str]],
 ) -> None:
     try:
-        ended.set_result(_converse(url, body, headers))
+        ended.set_result(talk())
     except BaseException as error:  # raised again by whoever waits for the result
         ended.set_exception(error)
 
 
-def _converse(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[requests.Response, str]:
+def _converse(
+    url: str, body: bytes, headers: Mapping[str, str], allow_private: bool
+) -> tuple[requests.Response, str]:
     """One request and the beginning of its answer's body."""
     started = time.monotonic()
     with _Session() as session:
         session.trust_env = False
+        if not allow_private:
+            session.mount("http://", _PublicAdapter())
+            session.mount("https://", _PublicAdapter())
         try:
             response = session.post(
                 url,
@@ -103,6 +181,11 @@ def _converse(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[reques
             # Only a refused certificate is certain to come before the request.
             kind = Unavailable if "CERTIFICATE_VERIFY_FAILED" in str(error) else OutcomeUnknown
             raise kind(f"TLS failed: {_reason(error)}") from error
+        except _NotPublic as error:
+            raise Rejected(
+                f"not sent: {error}, no public address. If the receiver is on this machine or in your "
+                "own network, say allow_private = true for the channel"
+            ) from error
         except requests.exceptions.ConnectionError as error:
             if _never_connected(error):
                 raise Unavailable(f"no connection: {_reason(error)}") from error

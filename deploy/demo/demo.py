@@ -82,6 +82,7 @@ def configure(port: int) -> None:
 [channels.example]
 type = "webhook"
 url = "http://127.0.0.1:{port}/webhook"
+allow_private = true
 secret_file = "secrets/webhook"
 
 [publishing]

@@ -30,7 +30,7 @@ HEADERS = {"Content-Type": "application/json", "webhook-signature": SIGNATURE}
 
 
 def post(url: str, body: bytes = b'{"a": 1}') -> http.Answer:
-    return http.post(url, body, HEADERS, NOON)
+    return http.post(url, body, HEADERS, NOON, allow_private=True)
 
 
 def verdict(url: str) -> tuple[str, DeliveryError | None]:
@@ -252,6 +252,85 @@ def test_a_host_that_does_not_pick_up_is_unavailable() -> None:
 def test_a_url_that_cannot_be_used_is_rejected(url: str) -> None:
     with pytest.raises(Rejected, match="URL"):
         post(url)
+
+
+# Where to
+
+
+def resolving_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
+    """Names mean these addresses; returns the list of those connected to, which grows."""
+    connected: list[str] = []
+
+    def look_up(host: str, port: int, *_: object, **__: object) -> list[tuple[object, ...]]:
+        families = [socket.AF_INET6 if ":" in a else socket.AF_INET for a in addresses]
+        return [
+            (family, socket.SOCK_STREAM, 6, "", (address, port))
+            for family, address in zip(families, addresses, strict=True)
+        ]
+
+    def connect(address: tuple[str, int], *_: object, **__: object) -> socket.socket:
+        connected.append(address[0])
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(http.sockets, "create_connection", connect)
+    return connected
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "addresses",
+    [("127.0.0.1",), ("169.254.169.254",), ("10.0.0.7", "fd00::7"), ("64:ff9b::7f00:1",)],
+)
+def test_a_name_that_means_a_private_address_is_never_connected_to(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, addresses: tuple[str, ...]
+) -> None:
+    connected = resolving_to(monkeypatch, *addresses)
+    with pytest.raises(Rejected, match=r"receiver\.example is .*allow_private = true") as refused:
+        http.post(f"{scheme}://receiver.example/", b"{}", HEADERS, NOON)
+    assert addresses[0] in str(refused.value)
+    assert connected == []
+
+
+def test_of_several_addresses_only_the_public_ones_are_tried_each_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connected = resolving_to(monkeypatch, "192.168.0.1", "1.1.1.1", "2606:4700::1111")
+    with pytest.raises(Unavailable, match="refused"):
+        http.post("https://receiver.example/", b"{}", HEADERS, NOON)
+    assert connected == ["1.1.1.1", "2606:4700::1111"]
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "0", "127.1", "127.0.0.1", "[::1]"])
+def test_this_machine_in_any_spelling_is_refused_unless_it_is_meant(host: str) -> None:
+    with serve(answers(http_answer(200))) as server:
+        port = server.url.rpartition(":")[2]
+        with pytest.raises((Rejected, Unavailable)):
+            http.post(f"http://{host}:{port}", b"{}", HEADERS, NOON)
+        assert server.requests == []
+
+
+def test_the_name_is_looked_up_once_so_that_a_second_answer_cannot_differ(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look_up, asked = socket.getaddrinfo, []
+
+    def rebinding(host: str, port: int, *rest: object, **more: object) -> object:
+        asked.append(host)
+        real = "1.1.1.1" if len(asked) == 1 else "127.0.0.1"
+        return look_up(real, port, type=socket.SOCK_STREAM)
+
+    connected: list[str] = []
+
+    def connect(address: tuple[str, int], *_: object, **__: object) -> socket.socket:
+        connected.append(address[0])
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    monkeypatch.setattr(http.sockets, "create_connection", connect)
+    with pytest.raises(Unavailable):
+        http.post("http://receiver.example/", b"{}", HEADERS, NOON)
+    assert (asked, connected) == (["receiver.example"], ["1.1.1.1"])
 
 
 # The connection breaks
@@ -566,6 +645,22 @@ def trusting(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_certificate_that_is_vouched_for_is_accepted(certificate: Path) -> None:
     with serve_tls(certificate, answers(http_answer(200))) as server:
         assert judged(https(server)) == "delivered"
+
+
+@pytest.mark.usefixtures("trusting")
+def test_a_public_receiver_is_talked_to_under_its_own_name(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address that was judged is connected to; Host and certificate are the name's."""
+    monkeypatch.setattr(http, "is_public", lambda address: True)
+    with serve(answers(http_answer(200))) as plain:
+        port = plain.url.partition("/hook")[0].rpartition(":")[2]
+        assert http.post(f"http://localhost:{port}/", b"{}", HEADERS, NOON).status == 200
+        assert plain.requests[0].headers["host"] == f"localhost:{port}"
+    with serve_tls(certificate, answers(http_answer(200))) as server:
+        assert http.post(https(server), b"{}", HEADERS, NOON).status == 200
+        with pytest.raises(Unavailable, match="certificate"):
+            http.post(https(server).replace("127.0.0.1", "localhost"), b"{}", HEADERS, NOON)
 
 
 def corrupt_the_encryption(connection: socket.socket, _: Request) -> None:

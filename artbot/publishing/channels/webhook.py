@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import ipaddress
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, Self
@@ -19,6 +18,7 @@ from pydantic import model_validator
 
 from artbot.config import SecretReference
 from artbot.errors import ConfigError, Rejected
+from artbot.publishing.address import is_loopback, is_public
 from artbot.publishing.channels import Channel, Parcel, Receipt
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  the form of a secret, not one
@@ -33,6 +33,8 @@ class WebhookSettings(SecretReference):
     url: str
     allow_http: bool = False
     """Plain http to another machine: signed, but readable on the way."""
+    allow_private: bool = False
+    """The receiver is on this machine or in the person's own network."""
 
     @model_validator(mode="after")
     def _usable_url(self) -> Self:
@@ -40,6 +42,10 @@ class WebhookSettings(SecretReference):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(
                 f"url {self.url!r} is no web address; write https://HOST/PATH (on this machine http://127.0.0.1:PORT/PATH)"
+            )
+        if not self.allow_private and _is_private(parts.hostname):
+            raise ValueError(
+                f"url {self.url!r} is in a private network or on this machine; if that is meant, say allow_private = true"
             )
         if parts.username or parts.password:
             raise ValueError("url holds a user name or password; the signature proves who sends")
@@ -53,9 +59,10 @@ class WebhookSettings(SecretReference):
 class WebhookSender:
     """Signs and posts events to one endpoint."""
 
-    def __init__(self, url: str, key: bytes) -> None:
+    def __init__(self, url: str, key: bytes, *, allow_private: bool) -> None:
         self._url = url
         self._key = key
+        self._allow_private = allow_private
 
     def send(self, parcel: Parcel, now: datetime) -> Receipt:
         from artbot.publishing import http  # requests: only who sends needs it
@@ -68,7 +75,9 @@ class WebhookSender:
             "webhook-signature": sign(self._key, parcel.delivery_key, timestamp, parcel.body),
         }
         try:
-            answer = http.post(self._url, parcel.body, headers, now)
+            answer = http.post(
+                self._url, parcel.body, headers, now, allow_private=self._allow_private
+            )
         except Rejected as rejected:
             if rejected.status in (401, 403):
                 hint = f"{rejected} (does the receiver have the same secret?)"
@@ -107,13 +116,24 @@ def _is_this_machine(host: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return is_loopback(host)
+    except ValueError:
+        return False
+
+
+def _is_private(host: str) -> bool:
+    """As far as it is written in the URL; names are looked up when something is sent."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return not is_public(host)
     except ValueError:
         return False
 
 
 def _open(settings: WebhookSettings, workplace: Path) -> WebhookSender:
-    return WebhookSender(settings.url, parse_secret(settings.read_secret(workplace)))
+    key = parse_secret(settings.read_secret(workplace))
+    return WebhookSender(settings.url, key, allow_private=settings.allow_private)
 
 
 CHANNEL = Channel(name="webhook", settings_model=WebhookSettings, open=_open)

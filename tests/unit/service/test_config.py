@@ -134,7 +134,7 @@ def test_the_example_shows_every_key_that_most_people_may_want(tmp_path: Path) -
     shown = tomllib.loads(
         "\n".join(x for x in uncommented(example()).splitlines() if "secret_env" not in x)
     )
-    hidden = {"allow_http", "root"}
+    hidden = {"allow_http", "allow_private", "root"}
     assert set(shown) == set(Settings.model_fields) - hidden
     for name in ("paths", "studio", "texts", "publishing"):
         known = set(type(getattr(Settings(), name)).model_fields)
@@ -249,6 +249,7 @@ def test_an_address_that_is_no_plain_web_address_is_refused(tmp_path: Path, url:
 @pytest.mark.parametrize("host", ["example.org", "192.168.1.7", "localhost.example.org", "0.0.0.0"])
 def test_an_unencrypted_way_to_another_machine_has_to_be_allowed(tmp_path: Path, host: str) -> None:
     toml = f'[channels.a]\ntype = "webhook"\nsecret_env = "X"\nurl = "http://{host}/"\n'
+    toml += "allow_private = true\n"
     assert "allow_http = true" in problem(tmp_path, toml)
     assert load(tmp_path, toml + "allow_http = true").channels["a"].url == f"http://{host}/"
 
@@ -256,7 +257,27 @@ def test_an_unencrypted_way_to_another_machine_has_to_be_allowed(tmp_path: Path,
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "[::1]"])
 def test_to_this_machine_no_encryption_is_needed(tmp_path: Path, host: str) -> None:
     toml = f'[channels.a]\ntype = "webhook"\nsecret_env = "X"\nurl = "http://{host}:8080/"\n'
-    load(tmp_path, toml)
+    load(tmp_path, toml + "allow_private = true")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "receiver.localhost",
+        "127.0.0.1",
+        "10.1.2.3",
+        "169.254.169.254",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[64:ff9b::a00:1]",
+        "[fd00::1]",
+    ],
+)
+def test_this_machine_and_private_networks_have_to_be_allowed(tmp_path: Path, host: str) -> None:
+    toml = f'[channels.a]\ntype = "webhook"\nsecret_env = "X"\nurl = "https://{host}/"\n'
+    assert "allow_private = true" in problem(tmp_path, toml)
+    load(tmp_path, toml + "allow_private = true")
 
 
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
