@@ -7,6 +7,7 @@ ArtbotError                exit code 1
 ├── NotAllowed             the work is not in a state that allows this (the state machine says no)
 ├── PictureChanged         the file is no longer the picture that was shown
 ├── WorkerBusy             another process does the work of this workplace
+├── SchedulerDied          the daemon cannot go on as it should, and ends
 ├── NoCheckpoint           no generator can be used; each refusal with its reason
 ├── RenderFailed           the render child died, hung or gave up
 ├── StorageFailed          a file could not be written: disk full, no permission
@@ -47,6 +48,10 @@ class PictureChanged(ArtbotError):
 
 
 class WorkerBusy(ArtbotError):
+    pass
+
+
+class SchedulerDied(ArtbotError):
     pass
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from threading import Event
@@ -26,6 +27,7 @@ def daemon_command(workplace: Workplace, context: click.Context, once: bool) -> 
     standard output. With --once, exit code 1 if something that was due could not be done.
     """
     from artbot.daemon.run import Daemon
+    from artbot.daemon.supervision import Supervision
 
     _log_to_stdout()
     workplace.outbox  # noqa: B018  a wrong secret is found now, not at the first delivery
@@ -36,7 +38,7 @@ def daemon_command(workplace: Workplace, context: click.Context, once: bool) -> 
         wake.set()
 
     with stop_requests(request_stop) as should_stop, workplace.work("daemon"):
-        daemon = Daemon(workplace, should_stop)
+        daemon = Daemon(workplace, should_stop, Supervision(os.environ))
         if not once:
             if not workplace.settings.schedules and not workplace.settings.channels:
                 say(

@@ -16,7 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from artbot.config import Settings
 from artbot.daemon.schedule import nudging
-from artbot.errors import ArtbotError
+from artbot.daemon.supervision import Supervision
+from artbot.errors import ArtbotError, SchedulerDied
 from artbot.publishing.outbox import Sent, deliver_due, has_due, recover_interrupted
 from artbot.redaction import redact
 from artbot.studio.batch import Listener, make_batch, unfinished_batches
@@ -27,6 +28,8 @@ SWEEP_S = 2.0
 """An approval is on its way after at most this, even if nobody nudges."""
 PAUSE_AFTER_FAILURE_S = 60.0
 """A batch or a database that failed is tried again after this."""
+MARGIN_S = 60.0
+"""Added to the longest wait there is before systemd may take the daemon for hung."""
 
 log = logging.getLogger("artbot")
 
@@ -34,21 +37,36 @@ log = logging.getLogger("artbot")
 class Daemon:
     """Does the work of one workplace. The caller holds the worker lock."""
 
-    def __init__(self, workplace: Workplace, should_stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, workplace: Workplace, should_stop: Callable[[], bool], supervision: Supervision
+    ) -> None:
         self._workplace = workplace
         self._should_stop = should_stop
+        self._supervision = supervision
         self._not_before: dict[str, float] = {}
         self._num_failures = 0
 
     def run(self, stop: Event, wake: Event) -> None:
-        """Rounds until `stop` is set; `wake` starts the next one early."""
+        """Rounds until `stop` is set; `wake` starts the next one early.
+
+        Raises SchedulerDied: better begun again as a whole than half alive.
+        """
         settings = self._workplace.settings
         log.info("at work in %s: %s", settings.root, _summary(settings))
-        with nudging(settings.schedule_list(), wake.set):
+        with nudging(settings.schedule_list(), wake.set) as is_scheduler_alive:
+            studio = settings.studio
+            longest_wait_s = max(studio.start_timeout_s, studio.picture_timeout_s) + MARGIN_S
+            self._supervision.ready(longest_wait_s)
             while not stop.is_set():
                 self.round()
+                if not is_scheduler_alive():
+                    raise SchedulerDied(
+                        "the scheduler's thread has ended by itself. The daemon ends too: whoever "
+                        "started it should start it again; nothing is lost."
+                    )
                 wake.wait(SWEEP_S)
                 wake.clear()
+            self._supervision.stopping()
         log.info("stopped")
 
     def round(self) -> bool:
@@ -81,11 +99,18 @@ class Daemon:
 
     def _make_one(self, key: str) -> None:
         painted: list[str] = []  # one line per batch, not one per picture
+
+        def refused(name: str, reason: str) -> None:
+            log.warning("checkpoint %s is refused: %s", name, reason)
+            self._supervision.alive()
+
+        def painted_one(name: str, _done: int, _total: int) -> None:
+            painted.append(name)
+            self._supervision.alive()
+
         listener = Listener(
-            on_refused=lambda name, reason: log.warning(
-                "checkpoint %s is refused: %s", name, reason
-            ),
-            on_painted=lambda name, _done, _total: painted.append(name),
+            on_refused=refused,
+            on_painted=painted_one,
             on_render_error=lambda name, reason: log.error("could not paint %s: %s", name, reason),
         )
         state = make_batch(self._workplace.studio, key, listener, self._should_stop)
@@ -95,7 +120,11 @@ class Daemon:
         workplace = self._workplace
         recover_interrupted(workplace.database, workplace.clock())
         if has_due(workplace.database, list(workplace.settings.channels), workplace.clock()):
-            deliver_due(workplace.outbox, log_sent, self._should_stop)
+            deliver_due(workplace.outbox, self._sent, self._should_stop)
+
+    def _sent(self, sent: Sent) -> None:
+        log_sent(sent)
+        self._supervision.alive()
 
     def _attempt(self, what: str, work: Callable[[], None]) -> None:
         """Run `work`; after a failure say so and leave it alone for a while."""
@@ -108,6 +137,7 @@ class Daemon:
             self._not_before[what] = time.monotonic() + PAUSE_AFTER_FAILURE_S
             reason = getattr(error, "orig", None) or error
             log.error("%s: %s", what, redact(str(reason)))
+        self._supervision.alive()
 
 
 def log_sent(sent: Sent) -> None:

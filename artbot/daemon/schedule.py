@@ -15,8 +15,14 @@ from artbot.domain.calendar import Schedule
 
 
 @contextmanager
-def nudging(schedules: Iterable[Schedule], nudge: Callable[[], None]) -> Iterator[None]:
-    """Call `nudge` (from another thread) whenever a schedule's time comes."""
+def nudging(
+    schedules: Iterable[Schedule], nudge: Callable[[], None]
+) -> Iterator[Callable[[], bool]]:
+    """Call `nudge` (from another thread) whenever a schedule's time comes.
+
+    Gives a function that says whether that thread still lives: an error in it ends it while the
+    scheduler goes on to call itself running.
+    """
     from apscheduler.schedulers.background import BackgroundScheduler
     from apscheduler.triggers.cron import CronTrigger
 
@@ -38,7 +44,8 @@ def nudging(schedules: Iterable[Schedule], nudge: Callable[[], None]) -> Iterato
             id=schedule.name,
         )
     scheduler.start()
+    thread = scheduler._thread
     try:
-        yield
+        yield thread.is_alive
     finally:
         scheduler.shutdown(wait=False)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
 
 from artbot.config import load_settings
 from artbot.daemon.run import Daemon
+from artbot.daemon.supervision import BEAT_EVERY_S, Supervision
+from artbot.errors import SchedulerDied
 from artbot.publishing.channels import settings_models
 from artbot.workplace import Workplace
 from tests.conftest import Consumer, Place, wait_for
@@ -29,6 +34,62 @@ def test_the_idle_daemon_has_no_torch_in_its_process(painted: Place) -> None:
     finally:
         daemon.terminate()
         daemon.communicate(timeout=60)
+
+
+def test_systemd_hears_that_it_is_ready_that_it_lives_and_that_it_stops(painted: Place) -> None:
+    address = painted.root / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(address))
+        systemd.settimeout(30)
+        daemon = painted.start("daemon", NOTIFY_SOCKET=str(address), WATCHDOG_USEC="120000000")
+        try:
+            # The render child may take 180 s to start: systemd's 120 s would be too few.
+            assert systemd.recv(1000) == b"READY=1\nWATCHDOG_USEC=240000000"
+            assert [systemd.recv(1000) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+        finally:
+            daemon.terminate()
+            output, _ = daemon.communicate(timeout=60)
+        heard = [b"WATCHDOG=1"]
+        while heard[-1] == b"WATCHDOG=1":
+            heard.append(systemd.recv(1000))
+        assert heard[-1] == b"STOPPING=1"
+        assert "cannot tell" not in output
+
+
+def test_no_sign_of_life_while_nothing_advances(
+    painted: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round that hangs is not covered up by a thread that beats."""
+    address = painted.root / "notify"
+    hangs = Event()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(address))
+        systemd.setblocking(False)
+        monkeypatch.setattr("artbot.daemon.run.ensure_due", lambda *_: hangs.wait(5))
+        supervision = Supervision({"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "1000000"})
+        workplace = Workplace(load_settings(painted.root, settings_models()))
+        round_ = Thread(target=Daemon(workplace, lambda: True, supervision).round)
+        round_.start()
+        time.sleep(2 * BEAT_EVERY_S)
+        with pytest.raises(BlockingIOError):
+            systemd.recv(1000)
+        hangs.set()
+        round_.join()
+        assert systemd.recv(1000) == b"WATCHDOG=1"
+
+
+def test_it_ends_when_its_scheduler_has_died(
+    painted: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """APScheduler's thread can die of an error and still be called running."""
+
+    def dying(self: BackgroundScheduler) -> None:
+        raise SystemExit  # ends a thread without a word
+
+    monkeypatch.setattr(BackgroundScheduler, "_main_loop", dying)
+    workplace = Workplace(load_settings(painted.root, settings_models()))
+    with pytest.raises(SchedulerDied, match="start it again"):
+        Daemon(workplace, lambda: False, Supervision({})).run(Event(), Event())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -115,7 +176,7 @@ def test_days_missed_are_recorded_and_the_recent_ones_caught_up(painted: Place) 
     settings = load_settings(painted.root, settings_models())
     later = datetime.now(UTC).replace(hour=1) + timedelta(days=5)
     workplace = Workplace(settings, clock=lambda: later)
-    assert Daemon(workplace, should_stop=lambda: False).round()
+    assert Daemon(workplace, lambda: False, Supervision({})).round()
     from sqlalchemy import select
 
     from db.models import Batch
@@ -134,7 +195,7 @@ def test_a_batch_that_waited_too_long_for_a_generator_is_given_up_and_says_why(
     place.run("batch").refused(1, "no checkpoint")
     later = datetime.now(UTC) + timedelta(days=2)
     settings = load_settings(place.root, settings_models())
-    Daemon(Workplace(settings, clock=lambda: later), should_stop=lambda: False).round()
+    Daemon(Workplace(settings, clock=lambda: later), lambda: False, Supervision({})).round()
     from sqlalchemy import select
 
     from db.models import Batch
