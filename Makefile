@@ -34,7 +34,7 @@ demo: $(INSTALLED)
 	@$(BIN)/python deploy/demo/demo.py
 
 test: check $(BROWSER)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

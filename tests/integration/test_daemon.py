@@ -65,7 +65,7 @@ def test_no_sign_of_life_while_nothing_advances(
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(address))
         systemd.setblocking(False)
-        monkeypatch.setattr("artbot.daemon.run.ensure_due", lambda *_: hangs.wait(5))
+        monkeypatch.setattr("artbot.daemon.run.ensure_due", lambda *_: [hangs.wait(5)][1:])
         supervision = Supervision({"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "1000000"})
         workplace = Workplace(load_settings(painted.root, settings_models()))
         round_ = Thread(target=Daemon(workplace, lambda: True, supervision).round)
@@ -83,10 +83,7 @@ def test_it_ends_when_its_scheduler_has_died(
 ) -> None:
     """APScheduler's thread can die of an error and still be called running."""
 
-    def dying(self: BackgroundScheduler) -> None:
-        raise SystemExit  # ends a thread without a word
-
-    monkeypatch.setattr(BackgroundScheduler, "_main_loop", dying)
+    monkeypatch.setattr(BackgroundScheduler, "_main_loop", lambda self: None)
     workplace = Workplace(load_settings(painted.root, settings_models()))
     with pytest.raises(SchedulerDied, match="start it again"):
         Daemon(workplace, lambda: False, Supervision({})).run(Event(), Event())

@@ -40,7 +40,7 @@ def by_class(**chosen: Any) -> Any:
             "resgan",
             {"d_norm": "none", "loss": "relativistic", "penalty": "r1+r2", "gamma": 2.0},
         ),
-        ("projected", {"loss": "hinge", "kimg": 2 * STEP_KIMG}),
+        ("projected", {"d_norm": "none", "loss": "hinge", "kimg": 2 * STEP_KIMG}),
     ],
     ids=["dcgan", "dcgan, multi-scale", "mlp", "resgan", "projected"],
 )

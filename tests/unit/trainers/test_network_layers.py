@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -95,12 +96,13 @@ def test_attention_does_not_mind_the_memory_format() -> None:
 
 
 @pytest.mark.parametrize(
-    "layer",
-    [nn.Conv2d(3, 8, 4), nn.Linear(20, 10), nn.Embedding(5, 7)],
+    "build",
+    [lambda: nn.Conv2d(3, 8, 4), lambda: nn.Linear(20, 10), lambda: nn.Embedding(5, 7)],
     ids=["convolution", "linear", "embedding"],
 )
-def test_the_largest_singular_value_becomes_one(layer: nn.Module) -> None:
+def test_the_largest_singular_value_becomes_one(build: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
+    layer = build()
     with torch.no_grad():
         layer.weight.mul_(100)
     normalise_spectrally(layer)

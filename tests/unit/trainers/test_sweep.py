@@ -72,7 +72,7 @@ def scores_of(kid: float, diversity: float = 0.9, **others: Any) -> Scores:
     [
         ("dcgan", 100, ("lr",)),
         ("dcgan-steady", 100, ("lr", "augment_p")),
-        ("projected", 100, ("lr", "augment_p")),
+        ("projected", 100, ("gamma", "lr", "augment_p")),
         ("resgan-s", 100, ("gamma", "lr", "augment_p")),
         ("resgan-s", 5000, ("gamma", "lr", "ada_target")),
     ],
