@@ -14,6 +14,9 @@ TrainerError               exit code 1
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class TrainerError(Exception):
     """A failure with a message meant for the person; never a bug of ours."""
@@ -62,3 +65,17 @@ def is_out_of_memory(error: Exception) -> bool:
     words = str(error)
     is_said = "out of memory" in words or "can't allocate memory" in words
     return isinstance(error, MemoryError) or is_said
+
+
+def did_you_mean(typed: str, known: Iterable[str], otherwise: str) -> str:
+    """`Did you mean NAME?`, if a known name is close to what was typed; else `otherwise`."""
+    close = difflib.get_close_matches(typed, list(known), n=1)
+    return f"Did you mean {close[0]}?" if close else otherwise
+
+
+def unknown_name(what: str, typed: str, known: Iterable[str]) -> str:
+    """`no preset is called 'dcgna'. Did you mean dcgan? Known: …`, of few names that are all told."""
+    names = list(known)
+    listed = f"Known: {', '.join(names)}."
+    meant = did_you_mean(typed, names, otherwise="")
+    return f"no {what} is called {typed!r}. {f'{meant} {listed}' if meant else listed}"

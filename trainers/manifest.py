@@ -13,7 +13,6 @@ until it parses, not the weights until their sha256 is the manifest's.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import stat
@@ -23,7 +22,7 @@ from typing import Annotated, BinaryIO, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from trainers.errors import CheckpointRefused, SettingsError
+from trainers.errors import CheckpointRefused, SettingsError, did_you_mean
 from trainers.networks import Shape
 from trainers.shape import SIZES_PX
 
@@ -147,13 +146,9 @@ def find_checkpoint(typed: str, checkpoints: Path) -> Path:
         for path in checkpoints.glob(f"*/{MANIFEST_FILE}")
         if not path.parent.name.startswith(".")
     )
-    close = difflib.get_close_matches(typed, known, n=1)
-    if close:
-        hint = f"Did you mean {close[0]}?"
-    elif known:
-        hint = f"The last ones there: {', '.join(known[-5:])}."
-    else:
-        hint = "There are none there; --checkpoints-dir names another place."
+    listed = f"The last ones there: {', '.join(known[-5:])}."
+    none = "There are none there; --checkpoints-dir names another place."
+    hint = did_you_mean(typed, known, listed if known else none)
     raise SettingsError(f"there is no checkpoint {typed!r} in {checkpoints}. {hint}")
 
 

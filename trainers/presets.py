@@ -7,7 +7,6 @@ defaults rest on. A preset can also be a file (`--preset FILE.toml`), as `artbot
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import tomllib
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.config import OnResume, TrainConfig
-from trainers.errors import SettingsError
+from trainers.errors import SettingsError, unknown_name
 from trainers.networks import architecture_names
 
 BATCH_FOR_SIZE_PX = {32: 16, 64: 16, 128: 16, 256: 16, 512: 8}
@@ -149,7 +148,7 @@ def resolve_preset(preset: str | None, arch: str | None, size: int, num_pictures
     preset of another architecture than `arch`.
     """
     if arch is not None and arch not in architecture_names():
-        raise SettingsError(_unknown("architecture", arch, architecture_names()))
+        raise SettingsError(unknown_name("architecture", arch, architecture_names()))
     general = _by_number(num_pictures)
     if preset is not None and (preset.endswith(".toml") or "/" in preset):
         settings = _from_file(Path(preset))
@@ -162,7 +161,7 @@ def resolve_preset(preset: str | None, arch: str | None, size: int, num_pictures
     else:
         name = preset or PRESET_OF_ARCH.get(arch or "", arch or DEFAULT_PRESET)
         if name not in PRESETS:
-            raise SettingsError(_unknown("preset", name, PRESETS))
+            raise SettingsError(unknown_name("preset", name, PRESETS))
         settings = general | PRESETS[name].settings(size, num_pictures)
     if arch is not None and settings["arch"] != arch:
         raise SettingsError(
@@ -225,14 +224,14 @@ def _from_file(path: Path) -> Settings:
     if "preset" in found:
         base["preset"] = name = found.pop("preset")
         if name not in PRESETS:  # nor another file: one is enough to look through
-            raise SettingsError(f"{path}: {_unknown('preset', str(name), PRESETS)}")
+            raise SettingsError(f"{path}: {unknown_name('preset', str(name), PRESETS)}")
     return base | {name: _checked(name, value, f"{path}: {name}") for name, value in found.items()}
 
 
 def _checked(name: str, value: Any, where: str) -> Any:
     """`value`, a TOML value or its text, as the field's type."""
     if name not in _SETTABLE:
-        raise SettingsError(f"{where}: {_unknown('setting', name, _SETTABLE)}")
+        raise SettingsError(f"{where}: {unknown_name('setting', name, _SETTABLE)}")
     wanted = _SETTABLE[name].removesuffix(" | None")
     try:
         if wanted == "bool":
@@ -248,9 +247,3 @@ def _checked(name: str, value: Any, where: str) -> Any:
 
 
 _WORDS = {"bool": "true or false", "int": "whole number", "float": "number", "str": "text"}
-
-
-def _unknown(what: str, name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    meant = f" Did you mean {close[0]}?" if close else ""
-    return f"no {what} is called {name!r}.{meant} Known: {', '.join(known)}."

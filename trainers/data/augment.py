@@ -20,7 +20,6 @@ little. Its wavelet resampling is bilinear here: real and generated pictures are
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Sequence
 
@@ -29,7 +28,7 @@ import torch
 from torch import Tensor
 
 from trainers.config import LEAKING_WHEN_CERTAIN, MAX_LEAK_FREE_P
-from trainers.errors import SettingsError
+from trainers.errors import SettingsError, unknown_name
 
 __all__ = [
     "LEAKING_WHEN_CERTAIN",
@@ -59,17 +58,14 @@ def parse_operations(text: str) -> tuple[str, ...]:
     Raises SettingsError for a name that is none of OPERATIONS, or no name at all.
     """
     names = [name for name in (part.strip() for part in text.split(",")) if name]
-    known = ", ".join(OPERATIONS)
     if not names:
         raise SettingsError(
-            f"the augmentation names no operation: {text!r}. Choose from {known}, "
+            f"the augmentation names no operation: {text!r}. Choose from {', '.join(OPERATIONS)}, "
             "comma-separated, or train without (augment none)."
         )
     for name in names:
         if name not in OPERATIONS:
-            close = difflib.get_close_matches(name, OPERATIONS, n=1)
-            meant = f" Did you mean {close[0]}?" if close else ""
-            raise SettingsError(f"no augmentation is called {name!r}.{meant} Known are {known}.")
+            raise SettingsError(unknown_name("augmentation", name, OPERATIONS))
     return tuple(operation for operation in OPERATIONS if operation in names)
 
 

@@ -5,7 +5,6 @@ Shows what was painted and nothing else: no picture is blended with another.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from bisect import bisect_right
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from trainers.errors import SettingsError, TrainerError
+from trainers.errors import SettingsError, TrainerError, did_you_mean
 from trainers.seeing.film import (
     FilmFacts,
     OnProgress,
@@ -70,13 +69,9 @@ def find_run(typed: str, runs: Path) -> Path:
     if typed and named.is_dir():
         raise TrainerError(f"run {typed} has painted no grid yet; the first comes with a tick.")
     known = sorted(folder.parent.name for folder in runs.glob("*/samples/"))
-    close = difflib.get_close_matches(typed, known, n=1)
-    if close:
-        hint = f"Did you mean {close[0]}?"
-    elif known:
-        hint = f"Known here: {', '.join(known[:10])}{' …' if known[10:] else ''}."
-    else:
-        hint = "There are no runs there; --runs-dir names another place."
+    listed = f"Known here: {', '.join(known[:10])}{' …' if known[10:] else ''}."
+    none = "There are no runs there; --runs-dir names another place."
+    hint = did_you_mean(typed, known, listed if known else none)
     raise SettingsError(f"there is no run {typed!r} in {runs}. {hint}")
 
 

@@ -10,7 +10,6 @@ trigonometric interpolation, which has no corners.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from trainers.errors import SettingsError
+from trainers.errors import SettingsError, did_you_mean
 from trainers.inference import LoadedGenerator
 from trainers.latents import latent_for
 from trainers.manifest import Manifest
@@ -108,13 +107,8 @@ def check_class(manifest: Manifest, name: str) -> None:
     names = manifest.class_names
     if name in names:
         return
-    close = difflib.get_close_matches(name, names, n=1)
-    if close:
-        hint = f"Did you mean {close[0]}?"
-    elif names:
-        hint = f"It knows {', '.join(names)}."
-    else:
-        hint = "It was trained without classes."
+    listed = f"It knows {', '.join(names)}."
+    hint = did_you_mean(name, names, listed if names else "It was trained without classes.")
     raise SettingsError(f"--class {name}: {manifest.name} knows no such class. {hint}")
 
 

@@ -59,7 +59,7 @@ def test_operations_are_named_with_commas_and_applied_in_a_fixed_order() -> None
     [
         ("colour", "no augmentation is called 'colour'. Did you mean color?"),
         ("color,translate", "Did you mean translation?"),
-        ("blur", "no augmentation is called 'blur'. Known are flip, geometry, color, hue"),
+        ("blur", "no augmentation is called 'blur'. Known: flip, geometry, color, hue"),
         ("", "the augmentation names no operation: ''. Choose from flip, geometry"),
         (" , ", "names no operation"),
     ],

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 import shutil
@@ -13,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainers.errors import DatasetNotFound
+from trainers.errors import DatasetNotFound, did_you_mean
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -71,10 +70,9 @@ def find_dataset(typed: str, datasets: Path) -> Path | Source:
         raise DatasetNotFound(f"--dataset {typed}: there is no such folder.")
     in_datasets = {f.name for f in datasets.glob("*/") if not f.name.startswith(".")}
     known = sorted(in_datasets | set(source_names()))
-    close = difflib.get_close_matches(typed, known, n=1)
-    hint = f" Did you mean {close[0]}?" if close else f" Known here: {', '.join(known)}."
+    hint = did_you_mean(typed, known, f"Known here: {', '.join(known)}.")
     raise DatasetNotFound(
-        f"--dataset {typed}: no folder {named}, no folder {path}, and no source of that name.{hint} "
+        f"--dataset {typed}: no folder {named}, no folder {path}, and no source of that name. {hint} "
         f"Put your pictures into {named} or give a path."
     )
 
