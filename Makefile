@@ -34,7 +34,7 @@ demo: $(INSTALLED)
 	@$(BIN)/python deploy/demo/demo.py
 
 test: check $(BROWSER)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
