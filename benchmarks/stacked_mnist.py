@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainers.config import TrainConfig
-from trainers.learner import Learner
+from trainers.learner import Learner, place
 from trainers.networks import load_architecture
 from trainers.presets import parse_setting, resolve_preset
 
@@ -88,11 +88,6 @@ def count_modes(pictures: Tensor, reader: Reader) -> tuple[int, float]:
     return len(present), float((present * (present * NUM_MODES).log()).sum())
 
 
-def _place(network: nn.Module, device: str) -> nn.Module:
-    """As the trainer does: channels-last is a tenth faster on a CPU."""
-    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
 def paint(learner: Learner) -> Tensor:
     stream = torch.Generator(learner.device).manual_seed(1)
     z = torch.randn(NUM_PAINTED, learner.config.z_dim, generator=stream, device=learner.device)
@@ -125,9 +120,10 @@ def main() -> None:
         config = TrainConfig(run=preset, size=SIZE_PX, **settings)
         torch.manual_seed(config.seed)
         architecture, shape = load_architecture(config.arch), config.shape(())
+        device = torch.device(config.device)
         learner = Learner(
-            _place(architecture.build_generator(shape), config.device),
-            _place(architecture.build_discriminator(shape), config.device),
+            place(architecture.build_generator(shape), device),
+            place(architecture.build_discriminator(shape), device),
             config,
         )
         rng = np.random.default_rng(config.seed)

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainers import state
 from trainers.config import (
@@ -39,7 +39,7 @@ from trainers.errors import (
 from trainers.export import export_checkpoint, sweep_exports
 from trainers.files import storage_errors, sweep_leftovers, write_atomically
 from trainers.guard import SKIPS_IN_A_ROW, Guard, GuardEvent, Health, Reaction, Signals
-from trainers.learner import Learner, StepMeans
+from trainers.learner import Learner, StepMeans, place
 from trainers.networks import load_architecture
 from trainers.networks.check import check_shape
 from trainers.observer import Look, Observer
@@ -104,8 +104,8 @@ def train(
         torch.manual_seed(config.seed)
         architecture = load_architecture(config.arch)
         learner = Learner(
-            _place(architecture.build_generator(shape), device),
-            _place(architecture.build_discriminator(shape), device),
+            place(architecture.build_generator(shape), device),
+            place(architecture.build_discriminator(shape), device),
             config,
         )
         held_out = held_out_indices(len(pictures), config.holdout, pictures.fingerprint)
@@ -269,11 +269,6 @@ def train(
 
 
 # ---- before the first step -----------------------------------------------------------------------
-
-
-def _place(network: nn.Module, device: torch.device) -> nn.Module:
-    # Channels-last is how convolutions are computed anyway: 1.13x on a CPU, more on tensor cores.
-    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def _operations_for(config: TrainConfig, pictures: PictureSet, display: Display) -> tuple[str, ...]:

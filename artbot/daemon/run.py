@@ -108,10 +108,14 @@ class Daemon:
             painted.append(name)
             self._supervision.alive()
 
+        def not_painted(name: str, reason: str) -> None:
+            log.error("could not paint %s: %s", name, reason)
+            self._supervision.alive()  # the next child may need its whole time as well
+
         listener = Listener(
             on_refused=refused,
             on_painted=painted_one,
-            on_render_error=lambda name, reason: log.error("could not paint %s: %s", name, reason),
+            on_render_error=not_painted,
         )
         state = make_batch(self._workplace.studio, key, listener, self._should_stop)
         log.info("batch %s is %s: %d painted", key, state, len(painted))

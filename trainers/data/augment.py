@@ -223,8 +223,8 @@ def _hue(draw: _Draw) -> Transformation:
 def _translation(draw: _Draw) -> Transformation:
     """Shifted by up to 1/8 of the edge each way, in whole pixels (DiffAugment).
 
-    What moves in is the picture's mirror image. The paper's mid-grey taught generators grey frames
-    within the first thousands of pictures (docs/decisions/0008-a-faster-generator.md).
+    What moves in is the picture's mirror image, not the paper's mid-grey, which generators had begun
+    to paint as thin frames (docs/decisions/0008-a-faster-generator.md).
     """
     happens = draw.uniform(0, 1) < draw.p
     shift_x = torch.where(happens, draw.uniform(-1 / 8, 1 / 8), 0.0)
