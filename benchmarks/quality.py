@@ -4,7 +4,8 @@
         "dcgan: --preset dcgan" "default:" "hinge: --loss hinge"
 
 Each recipe is a name and options of `artbot train`, which is what runs them; `--at-once` gives each of
-so many its own equal share of the processor. Then the measurements of `artbot evaluate` are printed
+so many its own equal share of the processor. Where other work must go on beside them, give each recipe
+the `--kimg` it manages in the time on an idle core, and enough minutes. Then the measurements of `artbot evaluate` are printed
 as a table. A tenth of the pictures is held out from all of them (the same tenth). Runs and grids
 stay in --out, to be looked at; a run that is already finished there is not trained again.
 """
@@ -48,9 +49,9 @@ def train(
     out: Path = arguments.out
     run = f"{name}-s{seed}"
     if not (found := list(out.glob(f"checkpoints/{run}-*"))):
-        command = [sys.executable, "-m", "trainers", "train", *options]
+        command = [sys.executable, "-m", "trainers", "train", "--kimg", "100000", *options]
         command += ["--dataset", str(arguments.dataset), "--size", str(arguments.size)]
-        command += ["--minutes", str(arguments.minutes), "--kimg", "100000"]
+        command += ["--minutes", str(arguments.minutes)]
         command += ["--run", run, "--seed", str(seed), "--holdout", "0.1"]
         command += ["--device", arguments.device, "--export-kimg", "100000", "--tick-kimg", "1000"]
         on_its_cores = ["taskset", "--cpu-list", ",".join(map(str, cores)), *command]
