@@ -47,7 +47,7 @@ __all__ = [
     "Verdict",
 ]
 
-MAX_INTERVENTIONS = 3
+MAX_REMEDIES = 3
 """Changes the guard makes to a run in all. lightweight-gan reloads for ever (its issue 92)."""
 RESERVED_FOR_ILLNESS = 1
 """Of these, as many are not spent on mere warnings."""
@@ -288,7 +288,7 @@ class Treatment:
     sightings: dict[str, Sighting] = field(default_factory=dict)
     tried: dict[str, int] = field(default_factory=dict)
     """Of each symptom's remedies, how many are behind us."""
-    interventions: int = 0
+    remedies: int = 0
     grace_until_kimg: float = 0.0
     """On the clock: the last remedy is given until then."""
 
@@ -314,8 +314,8 @@ class Guard:
         return self._past.best_kimg
 
     @property
-    def interventions(self) -> int:
-        return self._treatment.interventions
+    def remedies(self) -> int:
+        return self._treatment.remedies
 
     def begin_again(self) -> None:
         """Forget what was tried, but not what the best tick was: for whoever starts a run again, with
@@ -419,12 +419,12 @@ class Guard:
                 if health is not Health.ILL:
                     return (Reaction.FINISH,), f"ended here, {kept}"
                 continue
-            num_free = MAX_INTERVENTIONS - treatment.interventions
+            num_free = MAX_REMEDIES - treatment.remedies
             if rule.health is not Health.ILL:
                 num_free -= RESERVED_FOR_ILLNESS
             elif num_free <= 0:
                 return (Reaction.STOP,), (
-                    f"{treatment.interventions} interventions did not help, so the run ends; {kept}"
+                    f"{treatment.remedies} remedies did not help, so the run ends; {kept}"
                 )
             if num_free > 0 and (reactions := self._next_remedy(rule, now)):
                 return reactions, self._intervene(reactions, now)
@@ -476,14 +476,14 @@ class Guard:
         past, treatment, before = self._past, self._treatment, self.knobs
         for reaction in reactions:
             self.knobs = self.knobs.turned(reaction)
-        treatment.interventions += 1
+        treatment.remedies += 1
         treatment.grace_until_kimg = past.clock_kimg + past.window_kimg
         past.restart_patience()
         if Reaction.ROLL_BACK in reactions:
             past.go_back()
             treatment.sightings.clear()
         changes = ", ".join(self._changes_since(before, now))
-        return f"{changes} (intervention {treatment.interventions} of {MAX_INTERVENTIONS})"
+        return f"{changes} (remedy {treatment.remedies} of {MAX_REMEDIES})"
 
     def _changes_since(self, before: Knobs, now: Signals) -> Iterator[str]:
         best_kimg, knobs = self._past.best_kimg, self.knobs

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainers.guard import (
-    MAX_INTERVENTIONS,
+    MAX_REMEDIES,
     Guard,
     Health,
     Reaction,
@@ -112,12 +112,12 @@ def test_a_resumed_guard_decides_as_the_uninterrupted_one(run: Run, resume_at: i
 
 @EXAMPLES
 @given(run=RUNS)
-def test_there_are_never_more_than_three_interventions_and_an_end_is_the_only_reaction(
+def test_there_are_never_more_than_three_remedies_and_an_end_is_the_only_reaction(
     run: Run,
 ) -> None:
     reactions = [verdict.reactions for verdict, _ in play(run) if verdict.reactions]
     ends = {(Reaction.STOP,), (Reaction.FINISH,)}
-    assert sum(reaction not in ends for reaction in reactions) <= MAX_INTERVENTIONS
+    assert sum(reaction not in ends for reaction in reactions) <= MAX_REMEDIES
     assert not {Reaction.STOP, Reaction.FINISH} & {
         r for reaction in reactions if reaction not in ends for r in reaction
     }

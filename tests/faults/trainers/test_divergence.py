@@ -147,7 +147,7 @@ def test_a_good_run_that_is_ruined_by_its_next_settings_ends_with_what_was_good(
     with pytest.raises(TrainingStopped) as stopped:
         studio.train(dense(lr=lr, batch=64), display=display)
     assert any(said in note for note in display.notes)
-    assert sum("(intervention " in note for note in display.notes) <= 3
+    assert sum("(remedy " in note for note in display.notes) <= 3
     best = max(studio.checkpoints(), key=lambda c: read_manifest(c).created_at)
     assert f"The best generator is checkpoint {best.name}" in str(stopped.value)
     generator = load_generator(best)

@@ -31,7 +31,7 @@ from trainers import state, symptoms
 from trainers.data.feed import PictureFeed
 from trainers.errors import StorageError, TrainingStopped
 from trainers.guard import (
-    MAX_INTERVENTIONS,
+    MAX_REMEDIES,
     Guard,
     Health,
     Knobs,
@@ -168,7 +168,7 @@ def test_a_run_that_collapses_ends_with_the_best_generator_and_an_error(
     assert stopped.value.exit_code == 1
 
     # It went back to the last good tick, three times, and the fourth time it gave up.
-    assert [v.back_to_kimg for v in witness.rolled_back()] == [0.96] * MAX_INTERVENTIONS
+    assert [v.back_to_kimg for v in witness.rolled_back()] == [0.96] * MAX_REMEDIES
     assert witness.verdicts[-1].reactions == (Reaction.STOP,)
     assert witness.kimgs[:8] == [0.16, 0.32, 0.48, 0.64, 0.8, 0.96, 1.12, 1.28]
     assert set(witness.kimgs[8:]) <= {1.12, 1.28, 1.44}
@@ -193,7 +193,7 @@ def test_a_run_that_collapses_ends_with_the_best_generator_and_an_error(
     assert all(event["words"] in witness.notes for event in told)
     assert "the pictures have become alike" in told[-1]["words"]
     assert {"kimg", "elapsed_s", "health", "symptoms", "reactions"} <= told[-1].keys()
-    assert "3 interventions did not help, so the run ends" in str(stopped.value)
+    assert "3 remedies did not help, so the run ends" in str(stopped.value)
     assert "The best generator is checkpoint tiny-000000-best" in str(stopped.value)
     assert "guard.jsonl" in str(stopped.value)
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import CHECKOUT
 from trainers.guard import (
-    MAX_INTERVENTIONS,
+    MAX_REMEDIES,
     RULES,
     Guard,
     GuardEvent,
@@ -257,14 +257,14 @@ def test_a_sudden_collapse_goes_back_to_the_best_tick_and_changes_something() ->
     assert acted.verdict.words == (
         "the pictures have become alike (diversity 0.10 of the real pictures'; collapse is below "
         "0.35): back to 56.0 kimg, gradient penalty x 2, augmentation p 0.20 -> 0.40 "
-        "(intervention 1 of 3)"
+        "(remedy 1 of 3)"
     )
     assert looks[-1].kimg == BUDGET_KIMG, "and the run goes on to its end"
     assert looks[-1].verdict.health is Health.HEALTHY
 
 
 def test_a_tick_that_looks_collapsed_is_ill_before_anything_is_done() -> None:
-    """What is not exported costs nothing; an intervention does."""
+    """What is not exported costs nothing; a remedy does."""
     looks = train(sudden_collapse(at_kimg=60))
     suspicious = next(look for look in looks if look.kimg == 60)
     assert suspicious.verdict.health is Health.ILL
@@ -396,7 +396,7 @@ def test_a_winning_discriminator_is_healed_by_augmentation_alone() -> None:
         "the discriminator wins (right on 98.0%; the limit is 95%) and the pictures get no better "
         "(diversity 0.55 of the real pictures')"
     )
-    assert told.endswith(": augmentation p 0.20 -> 0.40 (intervention 1 of 3)")
+    assert told.endswith(": augmentation p 0.20 -> 0.40 (remedy 1 of 3)")
     assert looks[-1].kimg == BUDGET_KIMG
 
 
@@ -412,11 +412,11 @@ def test_an_augmentation_that_is_as_strong_as_it_may_be_is_not_raised() -> None:
     assert reactions_of(looks)[0] == (Reaction.RAISE_PENALTY,)
 
 
-def test_a_warning_alone_never_ends_a_run_and_leaves_the_last_intervention_for_an_illness() -> None:
+def test_a_warning_alone_never_ends_a_run_and_leaves_the_last_remedy_for_an_illness() -> None:
     looks = train(lambda kimg, knobs: won(knobs, is_healed=False), budget_kimg=2000)
     assert reactions_of(looks) == [(Reaction.RAISE_AUGMENTATION,), (Reaction.RAISE_PENALTY,)]
     assert looks[-1].kimg == 2000
-    assert MAX_INTERVENTIONS == 3
+    assert MAX_REMEDIES == 3
 
 
 def test_a_winning_discriminator_is_let_win_while_kid_gets_better() -> None:
@@ -508,7 +508,7 @@ def test_a_divergence_is_told_with_its_losses() -> None:
     assert told == (
         "a weight, a loss or a picture is no longer a number (discriminator's loss nan, generator's "
         "3): back to the beginning, gradient penalty x 2, both networks' step sizes x 0.5 "
-        "(intervention 1 of 3)"
+        "(remedy 1 of 3)"
     )
 
 
@@ -521,7 +521,7 @@ def test_a_step_thrown_away_now_and_then_is_only_told() -> None:
     assert "5 steps without a usable gradient thrown away" in stumbled.verdict.words
 
 
-def test_a_run_that_always_diverges_ends_after_three_interventions_and_does_not_loop() -> None:
+def test_a_run_that_always_diverges_ends_after_three_remedies_and_does_not_loop() -> None:
     """lightweight-gan issue 92 reloads the same state for ever."""
     guard = new_guard()
     looks = train(lambda kimg, knobs: {"g_loss": NAN} if kimg > 40 else {}, guard)
@@ -531,7 +531,7 @@ def test_a_run_that_always_diverges_ends_after_three_interventions_and_does_not_
     assert done[3] == (Reaction.STOP,)
     assert guard.knobs == Knobs(rate=0.125, penalty=8.0, rollbacks=3), "never unchanged"
     assert looks[-1].verdict.words.endswith(
-        "3 interventions did not help, so the run ends; the best pictures, of 40.0 kimg, are kept"
+        "3 remedies did not help, so the run ends; the best pictures, of 40.0 kimg, are kept"
     )
 
 
@@ -553,7 +553,7 @@ def test_a_penalty_that_already_drowns_the_rest_is_not_raised() -> None:
 # ---------------------------------------------------------------- the end of the means
 
 
-def test_a_collapse_that_always_comes_back_ends_the_run_after_three_interventions() -> None:
+def test_a_collapse_that_always_comes_back_ends_the_run_after_three_remedies() -> None:
     guard = new_guard()
     looks = train(lambda kimg, knobs: {"pixel_diversity": 0.2} if kimg > 60 else {}, guard)
     done = reactions_of(looks)
@@ -858,7 +858,7 @@ def test_a_run_that_was_given_up_begins_again_at_its_best_with_nothing_tried() -
     best_kimg = guard.best_kimg
     assert best_kimg == 56
     guard.begin_again()
-    assert (guard.best_kimg, guard.interventions, guard.knobs) == (56, 0, Knobs())
+    assert (guard.best_kimg, guard.remedies, guard.knobs) == (56, 0, Knobs())
     ill = [guard.look(tick(best_kimg + n * TICK_KIMG, pixel_diversity=0.1)) for n in (1, 2, 3)]
     back = next(verdict for verdict in ill if Reaction.ROLL_BACK in verdict.reactions)
     assert back.back_to_kimg == 56, "not to the beginning"
