@@ -5,16 +5,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BROWSER := $(VENV)/.browser
+POSTGRESQL := $(VENV)/.postgresql
+STRACE := $(VENV)/.strace
 
-.PHONY: help setup demo test check format docs clean
+.PHONY: help setup demo test soak check format docs mutation-proof clean
 
 help:
 	@echo "make demo    paint, train, choose and publish once, in a few minutes, on any computer"
 	@echo "make test    every check and every test"
+	@echo "make soak    thousands of kills and made-up lives: for a night, outside CI"
 	@echo "make setup   only install, into $(VENV)/"
 	@echo "make check   formatting, types and architecture, without the tests"
 	@echo "make format  put the code into its form"
-	@echo "make docs    write docs/webhook.schema.json anew from the code"
+	@echo "make docs    write docs/webhook.schema.json and docs/states.md anew from the code"
+	@echo "make mutation-proof  take away one protection at a time: some test must notice"
 	@echo "make clean   remove what these commands made"
 
 setup: $(INSTALLED)
@@ -30,11 +34,27 @@ $(BROWSER): $(INSTALLED)
 	@tests/install-browser.sh
 	@touch $(BROWSER)
 
+$(POSTGRESQL): $(INSTALLED)
+	@tests/install-postgresql.sh
+	@touch $(POSTGRESQL)
+
+$(STRACE): $(INSTALLED)
+	@tests/install-strace.sh
+	@touch $(STRACE)
+
 demo: $(INSTALLED)
 	@$(BIN)/python deploy/demo/demo.py
 
-test: check $(BROWSER)
+test: check $(BROWSER) $(POSTGRESQL) $(STRACE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+mutation-proof: $(INSTALLED) $(POSTGRESQL) $(STRACE)
+	$(BIN)/python tests/mutation_proof.py
+
+soak: $(INSTALLED) $(STRACE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/property/test_life.py --hypothesis-profile=thorough
+	ARTBOT_SWEEP=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults/test_kill_sweep.py --numprocesses auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.soak
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -48,6 +68,7 @@ format: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python -c 'from artbot.publishing.event import event_schema; print(event_schema(), end="")' > docs/webhook.schema.json
+	$(BIN)/python -c 'from artbot.domain import MACHINES; from artbot.domain.machine import draw; print(draw(MACHINES), end="")' > docs/states.md
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

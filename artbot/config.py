@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -54,7 +55,29 @@ class Paths(Section):
     runs: Path = Path("runs")
     cache: Path = Path("cache")
     works: Path = Path("works")
-    database: Path = Path("db/artbot.sqlite3")
+    database: Path | str = Path("db/artbot.sqlite3")
+    """A SQLite file, or the `postgresql://USER@HOST/NAME` that several machines share."""
+
+    @field_validator("database", mode="before")
+    @classmethod
+    def _file_or_server(cls, value: object) -> object:
+        if not isinstance(value, str) or "://" not in value:
+            return Path(value) if isinstance(value, str) else value
+        parts = urlsplit(value)
+        if parts.scheme not in ("postgresql", "postgres"):
+            raise ValueError(
+                f"{parts.scheme}:// is no database artbot knows; write the path of a SQLite file, or "
+                "postgresql://USER@HOST/NAME"
+            )
+        if parts.password is not None or "password" in parse_qs(parts.query):
+            raise ValueError(
+                "the URL holds a password; put it into ~/.pgpass or the file that $PGPASSFILE names "
+                "(PostgreSQL manual, 'The Password File')"
+            )
+        if not parts.path.strip("/"):
+            raise ValueError(f"{value!r} names no database; write postgresql://USER@HOST/NAME")
+        _ = parts.port  # raises ValueError for what is no port
+        return value.replace("postgres://", "postgresql://", 1)
 
 
 def _parse_at(value: object) -> object:
@@ -128,6 +151,22 @@ class PublishingSettings(Section):
     """An approved work waits this long before it is sent; until then `artbot undo` takes it back."""
 
 
+class BackupSettings(Section):
+    """Copies of the SQLite database that the daemon makes."""
+
+    every_hours: float = Field(default=24, ge=0, le=8_760)
+    """0: none."""
+    keep: int = Field(default=14, ge=1, le=1_000)
+    """The oldest ones beyond so many are removed."""
+
+
+class ReviewSettings(Section):
+    """How works are chosen."""
+
+    expire_days: float = Field(default=0, ge=0, le=36_500)
+    """A candidate nobody decided about for so long is put aside; 0: never."""
+
+
 class TextSettings(Section):
     """Drafts of the words that go with a work; TEXT_FIELDS in braces."""
 
@@ -190,7 +229,9 @@ class Settings(Section):
     )
     studio: StudioSettings = StudioSettings()
     texts: TextSettings = TextSettings()
+    review: ReviewSettings = ReviewSettings()
     publishing: PublishingSettings = PublishingSettings()
+    backup: BackupSettings = BackupSettings()
     channels: dict[Annotated[str, Field(pattern=NAME_PATTERN)], Any] = Field(default_factory=dict)
     """Validated by each channel's own settings model."""
     root: Path = Field(default=Path(), exclude=True)
@@ -221,8 +262,26 @@ class Settings(Section):
         return self.path(self.paths.works)
 
     @property
-    def database(self) -> Path:
-        return self.path(self.paths.database)
+    def database(self) -> Path | str:
+        """The SQLite file, absolute, or the PostgreSQL URL."""
+        where = self.paths.database
+        return self.path(where) if isinstance(where, Path) else where
+
+    @property
+    def lock(self) -> Path:
+        """What the worker of this host holds."""
+        beside = self.database if isinstance(self.database, Path) else self.path(Path("db/x"))
+        return beside.with_name("artbot.lock")
+
+    @property
+    def mark(self) -> Path:
+        """What this host remembers of the database."""
+        return self.lock.with_name("artbot.mark")
+
+    @property
+    def backups(self) -> Path:
+        """Where backups of the database are put."""
+        return self.lock.with_name("backups")
 
     def schedule_list(self) -> list[Schedule]:
         return [settings.to_schedule(name) for name, settings in self.schedules.items()]
@@ -230,6 +289,7 @@ class Settings(Section):
     def child_environment(self) -> dict[str, str]:
         """The environment for child processes: this one's, without the variables that hold secrets."""
         names = {getattr(channel, "secret_env", None) for channel in self.channels.values()}
+        names.add("PGPASSWORD")
         return {name: value for name, value in os.environ.items() if name not in names}
 
 

@@ -7,9 +7,11 @@ ArtbotError                exit code 1
 ├── NotAllowed             the work is not in a state that allows this (the state machine says no)
 ├── PictureChanged         the file is no longer the picture that was shown
 ├── WorkerBusy             another process does the work of this workplace
+├── ClockDoubted           the clock went back, or leapt ahead: nothing is begun until it is right
 ├── SchedulerDied          the daemon cannot go on as it should, and ends
 ├── NoCheckpoint           no generator can be used; each refusal with its reason
 ├── RenderFailed           the render child died, hung or gave up
+│   └── DeviceFailed       the device has no memory left, or is gone: no picture's fault
 ├── StorageFailed          a file could not be written: disk full, no permission
 └── DatabaseError          the database cannot be opened or written
 DeliveryError              how one attempt failed; decides what happens next
@@ -51,6 +53,10 @@ class WorkerBusy(ArtbotError):
     pass
 
 
+class ClockDoubted(ArtbotError):
+    pass
+
+
 class SchedulerDied(ArtbotError):
     pass
 
@@ -60,6 +66,10 @@ class NoCheckpoint(ArtbotError):
 
 
 class RenderFailed(ArtbotError):
+    pass
+
+
+class DeviceFailed(RenderFailed):
     pass
 
 

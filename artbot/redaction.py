@@ -20,6 +20,11 @@ def register_secret(value: str) -> None:
         _secrets.add(value)
 
 
+def known_secrets() -> frozenset[str]:
+    """Every secret that was read so far."""
+    return frozenset(_secrets)
+
+
 def redact(text: str) -> str:
     for secret in sorted(_secrets, key=len, reverse=True):  # one may be part of another
         text = text.replace(secret, REDACTED)

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from artbot.domain.calendar import next_due
 from artbot.domain.candidate import BatchState, CandidateState
-from artbot.domain.delivery import WAITING, DeliveryState
+from artbot.domain.delivery import NEEDS_A_PERSON, WAITING, DeliveryState
 from artbot.workplace import Workplace
 from db.models import Batch, Candidate, Delivery
 
@@ -59,12 +59,21 @@ class Status:
 
 def read_status(workplace: Workplace) -> Status:
     """Ask the database and the checkpoints folder. Raises DatabaseError."""
+    from artbot.studio.refusals import refused_for_good
     from artbot.studio.registry import list_checkpoints
 
     now = workplace.clock()
     settings = workplace.settings
     entries = list_checkpoints(settings.checkpoints)
-    latest = next((entry.manifest for entry in entries if entry.manifest), None)
+    held_back = refused_for_good(workplace.database)
+    usable = [e.manifest for e in entries if e.manifest and e.manifest.sha256 not in held_back]
+    latest = usable[0] if usable else None
+    refused = {e.folder.name: e.refusal for e in entries if e.refusal}
+    refused |= {
+        e.folder.name: held_back[e.manifest.sha256].reason
+        for e in entries
+        if e.manifest and e.manifest.sha256 in held_back
+    }
     with workplace.database.read() as session:
         by_state = dict(
             session.execute(select(Candidate.state, func.count()).group_by(Candidate.state))
@@ -85,7 +94,7 @@ def read_status(workplace: Workplace) -> Status:
         failed = session.execute(
             select(Delivery.id, Candidate.name, Delivery.channel, Delivery.last_error)
             .join(Delivery.candidate)
-            .where(Delivery.state == DeliveryState.FAILED)
+            .where(Delivery.state.in_(NEEDS_A_PERSON))
         ).tuples()
         channels = dict(
             session.execute(
@@ -106,17 +115,18 @@ def read_status(workplace: Workplace) -> Status:
                 if latest
                 else None
             ),
-            refused_checkpoints={e.folder.name: e.refusal for e in entries if e.refusal},
+            refused_checkpoints=refused,
             next_batches=[
                 NextBatch(s.name, next_due(s, now), s.zone.key) for s in settings.schedule_list()
             ],
             unfinished_batches={
-                key: "`artbot batch` makes it now" if latest else reason or "a generator"
-                for key, reason in unfinished
+                key: _waits_for(bool(latest), reason) for key, reason in unfinished
             },
             num_without_channel=session.scalar(
                 select(func.count()).where(
-                    Candidate.state == CandidateState.APPROVED, ~Candidate.deliveries.any()
+                    Candidate.state == CandidateState.APPROVED,
+                    ~Candidate.deliveries.any(Delivery.state != DeliveryState.CANCELLED),
+                    ~Candidate.deliveries.any(Delivery.interventions.any(act="withdraw")),
                 )
             )
             or 0,
@@ -136,3 +146,10 @@ def read_status(workplace: Workplace) -> Status:
                 name: n for name, n in channels.items() if name not in settings.channels
             },
         )
+
+
+def _waits_for(has_generator: bool, reason: str | None) -> str:
+    """`reason` is what the worker met last; a generator may have come, or the card be back, since."""
+    if not has_generator:
+        return reason or "a generator"
+    return "`artbot batch` makes it now" + (f" (last time: {reason})" if reason else "")

@@ -1,7 +1,9 @@
-"""One worker per workplace: only its holder renders and sends.
+"""One worker per workplace: only it renders and sends.
 
-The lock is an flock on a file beside the database. The kernel releases it when the process ends,
-however it ends, so there is no stale lock to clean up; child processes do not inherit it.
+On one host the lock is an flock on a file. The kernel releases it when the process ends, however it
+ends, so there is no stale lock to clean up; child processes do not inherit it. Across hosts (PostgreSQL)
+the worker holds a lease in the database, and everywhere each worker has an *epoch*: a worker that was
+taken for dead and wakes up again finds its writes refused (db.engine.Fenced).
 """
 
 from __future__ import annotations
@@ -12,30 +14,162 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from artbot.errors import WorkerBusy
+from artbot.clock import BootClock, Clock
+from artbot.domain.calendar import ClockMark, doubt_about
+from artbot.errors import ClockDoubted, WorkerBusy
 
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
-def lock_path(database: Path) -> Path:
-    return database.with_name("artbot.lock")
+    from db.engine import Database
+    from db.models import WorkplaceRow
+
+LEASE = timedelta(minutes=5)
+"""A worker of another host that was silent for so long is taken for dead."""
 
 
 @contextmanager
-def hold_worker(database: Path, task: str) -> Iterator[None]:
-    """Be the worker of the workplace of `database`; `task` is what others are told it does.
+def hold_worker(lock: Path, task: str) -> Iterator[None]:
+    """Be the only worker of this host, by an flock on the file `lock`; `task` is what others are told.
 
     Raises WorkerBusy naming the process that already is.
     """
-    path = lock_path(database)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as file:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "a+", encoding="utf-8") as file:
         if not _try_to_lock(file.fileno()):
-            raise WorkerBusy(f"{_holder(path)} is already at work on this workplace.")
+            raise WorkerBusy(f"{_holder(lock)} is already at work on this workplace.")
         file.truncate(0)
-        file.write(f"artbot {task} (process {os.getpid()} on {socket.gethostname()})")
+        file.write(_words(task))
         file.flush()
         yield
+
+
+@contextmanager
+def hold_epoch(database: Database, task: str, clock: Clock) -> Iterator[None]:
+    """Be the worker of the database: from here on its writes are fenced. The caller holds the lock.
+
+    Raises WorkerBusy naming the worker of another host whose lease has not run out.
+    """
+    from db.models import WorkplaceRow
+
+    with database.write() as session:
+        row = session.get_one(WorkplaceRow, 1)
+        now = _moment(session, clock)
+        if _is_elsewhere(database, row.host, row.leased_until, now):
+            raise WorkerBusy(
+                f"{row.worker} is already at work on this workplace. "
+                f"If that machine is dead, this one can take over in {LEASE.seconds // 60} minutes."
+            )
+        row.epoch += 1
+        row.worker, row.host, row.leased_until = _words(task), socket.gethostname(), now + LEASE
+        epoch = row.epoch
+    database.epoch = epoch
+    try:
+        yield
+    finally:
+        try:
+            with database.write() as session:
+                session.get_one(WorkplaceRow, 1).leased_until = None
+        except Exception:  # noqa: S110  it runs out by itself, and what ended the work is what matters
+            pass
+        finally:
+            database.epoch = None
+
+
+def keep_working(database: Database, clock: Clock, boot: BootClock) -> None:
+    """To be called now and then by the worker: looks at the clock and says that the worker lives.
+
+    Cheap: writes once in a third of the lease. Raises ClockDoubted, Fenced.
+    """
+    from db.models import WorkplaceRow
+
+    with database.read() as session:
+        row = session.get_one(WorkplaceRow, 1)
+        now = _moment(session, clock)
+    check_clock(row, clock, boot)
+    if row.epoch == database.epoch and row.leased_until is not None and row.clock_at is not None:
+        left = row.leased_until - now
+        if LEASE * 2 / 3 < left <= LEASE and clock() - row.clock_at < LEASE / 3:
+            return
+    with database.write() as session:
+        row = session.get_one(WorkplaceRow, 1)
+        row.leased_until = _moment(session, clock) + LEASE
+        _mark_clock(row, clock, boot)
+
+
+def check_clock(row: WorkplaceRow, clock: Clock, boot: BootClock) -> None:
+    """Raise ClockDoubted if the clock contradicts what the workplace's row remembers."""
+    last = None
+    if row.clock_at is not None:
+        last = ClockMark(row.clock_at, row.boot_id or "", row.boot_s or 0.0)
+    if doubt := doubt_about(ClockMark(clock(), *boot()), last):
+        raise ClockDoubted(
+            f"{doubt}. Nothing is made or sent until the clock is right again; "
+            "if it is right now, say so: artbot clock --accept"
+        )
+
+
+def accept_clock(database: Database, clock: Clock, boot: BootClock) -> None:
+    """A person says that the clock is right."""
+    from db.models import WorkplaceRow
+
+    with database.write() as session:
+        _mark_clock(session.get_one(WorkplaceRow, 1), clock, boot)
+
+
+def _mark_clock(row: WorkplaceRow, clock: Clock, boot: BootClock) -> None:
+    row.clock_at = clock()
+    row.boot_id, row.boot_s = boot()
+
+
+def current_worker(lock: Path) -> str | None:
+    """Who works on this host now, in words; None if nobody does."""
+    if not lock.exists():
+        return None
+    with open(lock, encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _holder(lock)
+    return None
+
+
+def worker_elsewhere(database: Database, clock: Clock) -> str | None:
+    """The worker of another host, in words; None if there is none whose lease runs."""
+    from db.models import WorkplaceRow
+
+    with database.read() as session:
+        row = session.get_one(WorkplaceRow, 1)
+        if _is_elsewhere(database, row.host, row.leased_until, _moment(session, clock)):
+            return row.worker
+    return None
+
+
+def _is_elsewhere(
+    database: Database, host: str | None, leased_until: datetime | None, now: datetime
+) -> bool:
+    """A SQLite file has one host, whatever its name is today: there the flock says it all."""
+    if database.is_sqlite or leased_until is None:
+        return False
+    return host != socket.gethostname() and leased_until > now
+
+
+def _moment(session: Session, clock: Clock) -> datetime:
+    """The time that all hosts agree on: the server's, where there is one."""
+    from sqlalchemy import text
+
+    if session.get_bind().dialect.name == "sqlite":
+        return clock()
+    moment: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return moment
+
+
+def _words(task: str) -> str:
+    return f"artbot {task} (process {os.getpid()} on {socket.gethostname()})"
 
 
 def _try_to_lock(descriptor: int) -> bool:
@@ -49,18 +183,5 @@ def _try_to_lock(descriptor: int) -> bool:
     return False
 
 
-def current_worker(database: Path) -> str | None:
-    """Who works now, in words; None if nobody does."""
-    path = lock_path(database)
-    if not path.exists():
-        return None
-    with open(path, encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _holder(path)
-    return None
-
-
-def _holder(path: Path) -> str:
-    return path.read_text("utf-8").strip() or "another process"
+def _holder(lock: Path) -> str:
+    return lock.read_text("utf-8").strip() or "another process"

@@ -2,6 +2,11 @@
 
 Checkpoint 1─n Batch 1─n Candidate 1─n Decision
                          Candidate 1─n Delivery 1─n Attempt
+                                       Delivery 1─n Intervention n─1 Channel
+
+What the database itself refuses (migration 0002, SQLite and PostgreSQL): a state that `transitions` does
+not lead to; another checkpoint, seed or recipe for a candidate; another key for a delivery; changing or
+removing a decision, an intervention, a closed attempt; removing a candidate or a delivery.
 """
 
 from __future__ import annotations
@@ -23,15 +28,28 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from db.types import IsoDate, JsonText, UtcDateTime
 
 BATCH_STATES = ("planned", "generating", "ready", "partial", "failed", "skipped")
-CANDIDATE_STATES = ("planned", "pending", "approved", "rejected", "failed")
+CANDIDATE_STATES = (
+    "planned",
+    "pending",
+    "approved",
+    "rejected",
+    "expired",
+    "quarantined",
+    "failed",
+)
 DELIVERY_STATES = (
     "queued",
     "sending",
     "retry_wait",
     "delivered",
+    "uncertain",
+    "held",
     "failed",
+    "dead",
     "cancelled",
 )
+CHANNEL_STATES = ("active", "paused", "disabled")
+ACTS = ("retry", "posted", "absent", "withdraw", "replay", "pause", "resume", "restore")
 OUTCOMES = ("delivered", "rejected", "unavailable", "unknown")
 
 
@@ -40,6 +58,8 @@ def _one_of(column: str, values: tuple[str, ...]) -> str:
 
 
 class Base(DeclarativeBase):
+    """Constraints are named, so that a migration can find them on every database."""
+
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -159,7 +179,7 @@ class Candidate(Base):
 
 
 class Decision(Base):
-    """What a person did. Only ever added to; an undo is a decision too."""
+    """What was decided about a candidate. Only ever added to; an undo is a decision too."""
 
     __tablename__ = "decisions"
     __table_args__ = (
@@ -183,6 +203,8 @@ class Decision(Base):
     via: Mapped[str] = mapped_column(Text)
     """Through which face: `cli`, …"""
     at: Mapped[datetime] = mapped_column(UtcDateTime)
+    chain: Mapped[str | None] = mapped_column(Text)
+    """sha256 over the row before and this one (db.chain); None in rows older than the chain."""
 
     candidate: Mapped[Candidate] = relationship(back_populates="decisions")
 
@@ -214,9 +236,14 @@ class Delivery(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     delivered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_error: Mapped[str | None] = mapped_column(Text)
+    remote_url: Mapped[str | None] = mapped_column(Text)
+    """Where the work can be seen, if the channel or a person said so."""
 
     candidate: Mapped[Candidate] = relationship(back_populates="deliveries")
     attempts: Mapped[list[Attempt]] = relationship(back_populates="delivery", order_by="Attempt.id")
+    interventions: Mapped[list[Intervention]] = relationship(
+        back_populates="delivery", order_by="Intervention.id"
+    )
 
 
 class Attempt(Base):
@@ -239,5 +266,103 @@ class Attempt(Base):
     """HTTP status of the answer, if there was one."""
     detail: Mapped[str | None] = mapped_column(Text)
     """What went wrong, or the beginning of the answer; redacted."""
+    epoch: Mapped[int] = mapped_column(default=0)
+    """Of the worker that made it (`workplace.epoch`)."""
 
     delivery: Mapped[Delivery] = relationship(back_populates="attempts")
+
+
+class Intervention(Base):
+    """What a person did to a delivery or a channel, besides deciding about works. Only ever added to."""
+
+    __tablename__ = "interventions"
+    __table_args__ = (
+        CheckConstraint(_one_of("act", ACTS), name="act"),
+        Index(None, "delivery_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    act: Mapped[str] = mapped_column(Text)
+    channel: Mapped[str | None] = mapped_column(Text)
+    delivery_id: Mapped[int | None] = mapped_column(ForeignKey("deliveries.id"))
+    was: Mapped[str | None] = mapped_column(Text)
+    now: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)
+    by: Mapped[str] = mapped_column(Text)
+    via: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    chain: Mapped[str | None] = mapped_column(Text)
+    """As in `decisions`."""
+
+    delivery: Mapped[Delivery | None] = relationship(back_populates="interventions")
+
+
+class ChannelStatus(Base):
+    """How a configured channel fares. Made when something is first sent through it."""
+
+    __tablename__ = "channels"
+    __table_args__ = (
+        CheckConstraint(_one_of("state", CHANNEL_STATES), name="state"),
+        CheckConstraint("state = 'active' OR reason IS NOT NULL", name="stopped_has_reason"),
+    )
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    state: Mapped[str] = mapped_column(Text)
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    reason: Mapped[str | None] = mapped_column(Text)
+    """Why nothing is sent through it."""
+    num_failures: Mapped[int] = mapped_column(default=0)
+    """In a row."""
+    failing_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    rests_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """The breaker: nothing is sent before this."""
+
+
+class RefusedCheckpoint(Base):
+    """A generator that must not be tried again, known by its bytes."""
+
+    __tablename__ = "refused_checkpoints"
+
+    sha256: Mapped[str] = mapped_column(Text, primary_key=True)
+    """Of generator.safetensors as it was found."""
+    name: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    refused_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Transition(Base):
+    """The moves a state may make; `was` is empty where a row begins. The triggers look here."""
+
+    __tablename__ = "transitions"
+
+    entity: Mapped[str] = mapped_column(Text, primary_key=True)
+    was: Mapped[str] = mapped_column(Text, primary_key=True)
+    now: Mapped[str] = mapped_column(Text, primary_key=True)
+
+
+class WorkplaceRow(Base):
+    """What the workplace knows of itself: exactly one row."""
+
+    __tablename__ = "workplace"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    workplace_id: Mapped[str] = mapped_column(Text)
+    """Random, for life; delivery keys derive from it."""
+    generation: Mapped[str] = mapped_column(Text)
+    """Random; a restored database gets another."""
+    restored_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    backup_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When the backup was made that this database was restored from."""
+    epoch: Mapped[int] = mapped_column(default=0)
+    """Raised by every worker that takes over; a write under an older one is refused."""
+    worker: Mapped[str | None] = mapped_column(Text)
+    """Who works, in words."""
+    host: Mapped[str | None] = mapped_column(Text)
+    leased_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """Another host may take over after this."""
+    clock_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """The clock when the worker last looked, and in the next two what it can be checked against."""
+    boot_id: Mapped[str | None] = mapped_column(Text)
+    boot_s: Mapped[float | None]
+    """Seconds since the machine started, sleep included."""

@@ -1,4 +1,4 @@
-"""What the service's tests share: a tiny generator, a workplace to run commands in, a receiver."""
+"""What the service's tests share: a tiny generator, databases, a workplace, a receiver."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from db.engine import Database, open_database
+from tests.postgresql import Server, running_server
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 ARTBOT = Path(sys.executable).with_name("artbot")
@@ -77,6 +80,70 @@ def export_tiny(
     grid = as_grid(noise.paint(generator), columns=3)
     checkpoints.mkdir(parents=True, exist_ok=True)
     return export_checkpoint(generator, grid, config, pictures, kimg * 1000, checkpoints)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server; one for each process of pytest-xdist."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated(postgresql: Server) -> str:
+    """A database of that server to make others of: at HEAD, with nothing in it."""
+    name = postgresql.create()
+    open_database(postgresql.url(name)).close()
+    return name
+
+
+@pytest.fixture
+def postgresql_url(postgresql: Server, migrated: str) -> Iterator[str]:
+    """A database at HEAD, for this test alone."""
+    name = postgresql.create(migrated)
+    yield postgresql.url(name)
+    postgresql.drop(name)
+
+
+on_sqlite_only = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+"""For a test that speaks of SQLite itself. Every other that needs a database runs on both kinds."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def database_at(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Path | str:
+    """Where this test's database is: a file that is yet to be made, or a URL."""
+    if database_kind == "sqlite":
+        return tmp_path / "db" / "artbot.sqlite3"
+    url: str = request.getfixturevalue("postgresql_url")
+    return url
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file to make others of: at HEAD, with nothing in it."""
+    path = tmp_path_factory.mktemp("migrated") / "artbot.sqlite3"
+    open_database(path).close()
+    return path
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shared_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    """One for all tests of a module, which keep out of each other's way."""
+    if request.param == "sqlite":
+        opened = open_database(tmp_path_factory.mktemp("shared") / "artbot.sqlite3")
+    else:
+        server: Server = request.getfixturevalue("postgresql")
+        opened = open_database(server.url(server.create(request.getfixturevalue("migrated"))))
+    yield opened
+    opened.close()
 
 
 @dataclass

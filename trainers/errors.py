@@ -8,8 +8,10 @@ TrainerError               exit code 1
 ├── RunBusy                another process is training this run
 ├── TrainingStopped        the guard ended a run that it could not mend; the best checkpoint is kept
 ├── OutOfMemory            the device cannot hold the networks and a batch
+├── DeviceFault            the device computes what the processor does not
 ├── StorageError           a file could not be written whole
 └── CheckpointRefused      an exported generator is damaged, foreign or not one at all
+    └── WeightsRefused     by what its weights are: however often it is tried, it comes to the same
 """
 
 from __future__ import annotations
@@ -52,12 +54,20 @@ class OutOfMemory(TrainerError):
     pass
 
 
+class DeviceFault(TrainerError):
+    pass
+
+
 class StorageError(TrainerError):
     pass
 
 
 class CheckpointRefused(TrainerError):
     """Raised with the reason alone, so that a caller can say which checkpoint it was."""
+
+
+class WeightsRefused(CheckpointRefused):
+    pass
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -6,7 +6,7 @@ Imports torch, so only the render child and training import this module.
 from __future__ import annotations
 
 import dataclasses
-import math
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,8 @@ import safetensors
 import torch
 from torch import nn
 
-from trainers.errors import CheckpointRefused, SettingsError
+from trainers.errors import CheckpointRefused, DeviceFault, SettingsError, WeightsRefused
+from trainers.header import read_header
 from trainers.latents import latent_for
 from trainers.manifest import (
     WEIGHTS_FILE,
@@ -30,6 +31,18 @@ from trainers.samples import to_bytes
 SMOKE_SEEDS = (1, 2, 3, 4)
 MIN_SPREAD = 1.0
 """Least standard deviation, in 8-bit steps, within a smoke picture: below it the picture is one flat colour."""
+MIN_DIFFERENCE = 0.5
+"""Least root mean square difference, in 8-bit steps, of two smoke pictures: below it they are the same.
+Networks fresh from their initialisation differ by 3 and more where they paint anything."""
+WILD_VALUE, WILD_SHARE = 2.0, 0.5
+"""Pictures are trained to lie in [-1, 1]. `resgan` may step over; half a picture beyond this never (estimate)."""
+
+_DTYPES = {
+    **{"BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16},
+    **{"I32": torch.int32, "I64": torch.int64, "F16": torch.float16, "BF16": torch.bfloat16},
+    **{"F32": torch.float32, "F64": torch.float64},
+}
+"""What a header may name and torch has."""
 
 
 class LoadedGenerator:
@@ -58,20 +71,43 @@ class LoadedGenerator:
         image: np.ndarray = self.paint_latents(latent[None], class_name)[0]
         return image
 
-    @torch.inference_mode()
     def paint_latents(self, latents: torch.Tensor, class_name: str | None = None) -> np.ndarray:
         """uint8 RGB, shape (B, size, size, 3), of float latents (B, z_dim).
 
         `class_name` is one of the manifest's; it must be given exactly where there are any.
         """
+        return to_bytes(self._run(latents, class_name))
+
+    @torch.inference_mode()
+    def _run(self, latents: torch.Tensor, class_name: str | None) -> torch.Tensor:
+        """Float (B, 3, size, size) as the network gives it, nearly in [-1, 1]."""
         classes = None
         if class_name is not None:
             index = self.manifest.class_names.index(class_name)
             classes = torch.full((len(latents),), index, device=self._device)
-        pictures = self._network(latents.to(self._device), classes)
+        pictures: torch.Tensor = self._network(latents.to(self._device), classes)
         if not torch.isfinite(pictures).all():
-            raise CheckpointRefused("the generator gives values that are no numbers")
-        return to_bytes(pictures)
+            raise WeightsRefused("the generator gives values that are no numbers")
+        return pictures
+
+    def smoke_test(self) -> None:
+        """Raise WeightsRefused if it paints flat colour, noise beyond all range, or one picture again and again."""
+        pictures = [self._smoke_picture(seed) for seed in SMOKE_SEEDS]
+        if min(float(picture.std()) for picture in pictures) < MIN_SPREAD:
+            raise WeightsRefused("it paints one flat colour (a collapsed or empty generator)")
+        for one, other in itertools.combinations(pictures, 2):
+            if np.sqrt(np.mean((one - other) ** 2)) < MIN_DIFFERENCE:
+                raise WeightsRefused(
+                    "it paints the same picture from different seeds (a collapsed generator)"
+                )
+
+    def _smoke_picture(self, seed: int) -> np.ndarray:
+        """8-bit values as float32, (1, size, size, 3)."""
+        latent = latent_for(seed, self.manifest.z_dim, 1.0)
+        values = self._run(latent[None], class_for(seed, self.manifest))
+        if (values.abs() > WILD_VALUE).float().mean() > WILD_SHARE:
+            raise WeightsRefused("it paints values far outside what a picture can hold")
+        return to_bytes(values).astype(np.float32)
 
     def environment(self) -> dict[str, str]:
         """What the pixels may depend on besides checkpoint, seed and recipe."""
@@ -111,7 +147,8 @@ def load_generator(folder: Path, device: str = "cpu") -> LoadedGenerator:
 
     `folder` is a private copy whose sha256 was checked (`trainers.manifest`). Names, shapes and
     types of all tensors are compared with the architecture before any of them is read.
-    Raises CheckpointRefused with the reason.
+    Raises WeightsRefused for what the weights are, CheckpointRefused for whatever else is wrong, and
+    DeviceFault where only the device refuses what the processor paints.
     """
     manifest = read_manifest(folder)
     try:
@@ -129,10 +166,16 @@ def load_generator(folder: Path, device: str = "cpu") -> LoadedGenerator:
     with torch.device("meta"):
         network = architecture.build_generator(shape)
     expected = {name: (tuple(t.shape), t.dtype) for name, t in network.state_dict().items()}
-    tensors = _read_tensors(folder / WEIGHTS_FILE, expected)
-    network.load_state_dict(tensors, strict=True, assign=True)
+    _compare_header(folder, expected)
+    network.load_state_dict(_read_tensors(folder, expected), strict=True, assign=True)
     loaded = LoadedGenerator(network.eval().to(device), manifest, device)
-    _smoke_test(loaded)
+    try:
+        loaded.smoke_test()
+    except WeightsRefused as refused:
+        if device != "cpu":  # a failing card must not get every generator refused for good
+            LoadedGenerator(network.to("cpu"), manifest, "cpu").smoke_test()
+            raise DeviceFault(f"on {device} {refused}; on the processor it paints") from refused
+        raise
     return loaded
 
 
@@ -145,39 +188,32 @@ def open_checkpoint(folder: Path, device: str) -> LoadedGenerator:
         raise CheckpointRefused(f"{folder}: {error}.") from error
 
 
-def _read_tensors(
-    path: Path, expected: dict[str, tuple[tuple[int, ...], torch.dtype]]
-) -> dict[str, torch.Tensor]:
+_Expected = dict[str, tuple[tuple[int, ...], torch.dtype]]
+
+
+def _compare_header(folder: Path, expected: _Expected) -> None:
+    found = read_header(folder)
+    odd = sorted(found.keys() ^ expected.keys())
+    if odd:
+        raise WeightsRefused(f"{len(odd)} tensor(s) missing or foreign, the first is {odd[0]!r}")
+    for name, (shape, dtype) in expected.items():
+        if found[name].shape != shape:
+            raise WeightsRefused(f"tensor {name!r} has shape {found[name].shape}, not {shape}")
+        found_dtype = _DTYPES.get(found[name].dtype, found[name].dtype)
+        if found_dtype != dtype:
+            raise WeightsRefused(f"tensor {name!r} is {found_dtype}, not {dtype}")
+
+
+def _read_tensors(folder: Path, expected: _Expected) -> dict[str, torch.Tensor]:
+    path = folder / WEIGHTS_FILE
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            names = set(file.keys())
-            if names != expected.keys():
-                odd = sorted(names ^ expected.keys())
-                raise CheckpointRefused(
-                    f"{len(odd)} tensor(s) missing or foreign, the first is {odd[0]!r}"
-                )
-            for name, (shape, _) in expected.items():
-                found = tuple(file.get_slice(name).get_shape())
-                if found != shape:
-                    raise CheckpointRefused(f"tensor {name!r} has shape {found}, not {shape}")
-            tensors = {name: file.get_tensor(name) for name in expected}
-    except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointRefused(f"{path.name} is no safetensors file ({error})") from error
-    for name, (_, dtype) in expected.items():
-        if tensors[name].dtype != dtype:
-            raise CheckpointRefused(f"tensor {name!r} is {tensors[name].dtype}, not {dtype}")
-        if tensors[name].is_floating_point() and not torch.isfinite(tensors[name]).all():
-            raise CheckpointRefused(f"tensor {name!r} holds values that are no numbers")
+            tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in expected}
+    except safetensors.SafetensorError as error:
+        raise WeightsRefused(f"{path.name} is no safetensors file ({error})") from error
+    except OSError as error:
+        raise CheckpointRefused(f"{path.name} cannot be read ({error.strerror})") from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise WeightsRefused(f"tensor {name!r} holds values that are no numbers")
     return tensors
-
-
-def _smoke_test(generator: LoadedGenerator) -> None:
-    """Refuse a network that paints flat colour, or the same picture from every seed."""
-    pictures = [generator.paint(seed).astype(np.float32) for seed in SMOKE_SEEDS]
-    flattest = min(float(picture.std()) for picture in pictures)
-    if not math.isfinite(flattest) or flattest < MIN_SPREAD:
-        raise CheckpointRefused("it paints one flat colour (a collapsed or empty generator)")
-    if all(np.array_equal(pictures[0], picture) for picture in pictures[1:]):
-        raise CheckpointRefused(
-            "it paints the same picture from every seed (a collapsed generator)"
-        )

@@ -8,7 +8,8 @@ A checkpoint is a folder
         samples.png             a grid, to be looked at
 
 that appears under its final name in one rename. Whoever reads it trusts nothing: not the manifest
-until it parses, not the weights until their sha256 is the manifest's.
+until it parses, not the weights until their sha256 is the manifest's, and then not what their header
+says (`trainers.header`). What is refused, in which order, and why: docs/checkpoints.md.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Manifest(_Part):
     kimg: float = Field(ge=0, allow_inf_nan=False)
     """Thousands of pictures the discriminator has been shown."""
     created_at: AwareDatetime = Field(strict=False)
-    arch: str
+    arch: str = Field(max_length=100)
     size: int
     """Edge of the pictures, px."""
     z_dim: int = Field(ge=1, le=8192)
@@ -120,9 +121,9 @@ def class_for(seed: int, manifest: Manifest) -> str | None:
 
 def read_manifest(folder: Path) -> Manifest:
     """Parse `folder`/manifest.json. Raises CheckpointRefused with the reason."""
-    path = folder / MANIFEST_FILE
-    with _open_regular(path, MAX_MANIFEST_BYTES) as file:
-        text = file.read()
+    with open_plain(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES) as file:
+        # And no more, should it grow meanwhile.
+        text = read_some(file, MAX_MANIFEST_BYTES, MANIFEST_FILE)
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
@@ -161,12 +162,17 @@ def copy_verified_weights(folder: Path, manifest: Manifest, destination: Path | 
     """
     digest, num_bytes = hashlib.sha256(), 0
     with ExitStack() as files:
-        source = files.enter_context(_open_regular(folder / WEIGHTS_FILE, MAX_WEIGHTS_BYTES))
+        source = files.enter_context(open_plain(folder / WEIGHTS_FILE, MAX_WEIGHTS_BYTES))
         target = None
         if destination is not None:
             descriptor = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
             target = files.enter_context(open(descriptor, "wb"))
-        while num_bytes <= manifest.num_bytes and (chunk := _read_some(source)):
+        length = os.fstat(source.fileno()).st_size
+        if length != manifest.num_bytes:  # told without reading gigabytes
+            raise _wrong_length(manifest, length)
+        while num_bytes <= manifest.num_bytes and (
+            chunk := read_some(source, 1 << 20, WEIGHTS_FILE)
+        ):
             num_bytes += len(chunk)
             digest.update(chunk)
             if target:
@@ -175,10 +181,7 @@ def copy_verified_weights(folder: Path, manifest: Manifest, destination: Path | 
             target.flush()
             os.fsync(target.fileno())
     if num_bytes != manifest.num_bytes:
-        found = "more" if num_bytes > manifest.num_bytes else f"{num_bytes:,}"
-        raise CheckpointRefused(
-            f"{WEIGHTS_FILE}: {manifest.num_bytes:,} bytes expected, {found} found (truncated or replaced)"
-        )
+        raise _wrong_length(manifest, num_bytes)
     if digest.hexdigest() != manifest.sha256:
         raise CheckpointRefused(
             f"{WEIGHTS_FILE}: sha256 is {digest.hexdigest()[:12]}…, the manifest says {manifest.sha256[:12]}… "
@@ -186,15 +189,26 @@ def copy_verified_weights(folder: Path, manifest: Manifest, destination: Path | 
         )
 
 
-def _read_some(source: BinaryIO) -> bytes:
+def _wrong_length(manifest: Manifest, found_bytes: int) -> CheckpointRefused:
+    found = "more" if found_bytes > manifest.num_bytes else f"{found_bytes:,}"
+    return CheckpointRefused(
+        f"{WEIGHTS_FILE}: {manifest.num_bytes:,} bytes expected, {found} found (truncated or replaced)"
+    )
+
+
+def read_some(file: BinaryIO, max_bytes: int, name: str) -> bytes:
+    """Raises CheckpointRefused: a failing disk is the checkpoint's fault, not the copy's."""
     try:
-        return source.read(1 << 20)
-    except OSError as error:  # a failing disk is the checkpoint's fault, not the copy's
-        raise CheckpointRefused(f"{WEIGHTS_FILE} cannot be read ({error.strerror})") from error
+        return file.read(max_bytes)
+    except OSError as error:
+        raise CheckpointRefused(f"{name} cannot be read ({error.strerror})") from error
 
 
-def _open_regular(path: Path, max_bytes: int) -> BinaryIO:
-    """Open a plain file of bounded size: no link, no pipe that would hang, no device."""
+def open_plain(path: Path, max_bytes: int) -> BinaryIO:
+    """Open a plain file of bounded size: no link, no pipe that would hang, no device.
+
+    Raises CheckpointRefused.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:

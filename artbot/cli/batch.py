@@ -35,6 +35,7 @@ def batch_command(
     from artbot.studio.planning import ensure_today, plan_extra
 
     name, settings = _schedule(workplace, schedule)
+    workplace.check_clock()
     now = workplace.clock()
     if extra:
         wanted = plan_extra(workplace.database, name, settings, now)
@@ -70,9 +71,14 @@ def _make(workplace: Workplace, key: str, should_stop: Callable[[], bool]) -> No
     from artbot.studio.batch import Listener, make_batch
 
     with counting(f"painting {key}") as count:
+
+        def painted(_name: str, done: int, total: int) -> None:
+            count(done, total)
+            workplace.keep_working()
+
         listener = Listener(
             on_refused=lambda name, reason: say(f"checkpoint {name} is refused: {reason}"),
-            on_painted=lambda _name, done, total: count(done, total),
+            on_painted=painted,
             on_render_error=lambda name, reason: say(f"could not paint {name}: {reason}"),
         )
         make_batch(workplace.studio, key, listener, should_stop)

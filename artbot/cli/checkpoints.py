@@ -9,23 +9,38 @@ from artbot.workplace import Workplace
 
 
 @click.command("checkpoints")
+@click.option("--retry", metavar="NAME", help="Have a refused one tried again by the next batch.")
 @json_option
 @with_workplace
-def checkpoints_command(workplace: Workplace, as_json: bool) -> None:
+def checkpoints_command(workplace: Workplace, retry: str | None, as_json: bool) -> None:
     """List the checkpoints, the latest first, each read whole and checked.
 
-    Exit code 1 if one is refused.
+    One that was refused for what its weights are is not tried again: it is shown with the reason
+    until you say --retry. Exit code 1 if one is refused.
     """
+    from artbot.studio.refusals import refused_for_good
     from artbot.studio.registry import list_checkpoints, verify
 
+    if retry is not None:
+        _release(workplace, retry)
     rows = []
+    known = refused_for_good(workplace.database)
     for entry in list_checkpoints(workplace.settings.checkpoints):
         facts = (
             entry.manifest.model_dump(mode="json")
             if entry.manifest
             else {"name": entry.folder.name}
         )
-        rows.append({**facts, "folder": str(entry.folder), "refusal": verify(entry)})
+        held = known.get(entry.manifest.sha256) if entry.manifest else None
+        rows.append(
+            {
+                **facts,
+                "folder": str(entry.folder),
+                # What the bytes are now comes first: they may not be the ones that were refused.
+                "refusal": verify(entry) or (held.reason if held else None),
+                "refused_at": held.refused_at if held else None,
+            }
+        )
     if as_json:
         print_json(rows)
     elif not rows:
@@ -34,7 +49,8 @@ def checkpoints_command(workplace: Workplace, as_json: bool) -> None:
         )
     for row in [] if as_json else rows:
         if row["refusal"]:
-            click.echo(f"{row['name']:32} refused: {row['refusal']}")
+            since = f" (not tried since {row['refused_at']:%Y-%m-%d})" if row["refused_at"] else ""
+            click.echo(f"{row['name']:32} refused: {row['refusal']}{since}")
         else:
             dataset = row["dataset"]
             click.echo(
@@ -43,3 +59,18 @@ def checkpoints_command(workplace: Workplace, as_json: bool) -> None:
             )
     if any(row["refusal"] for row in rows):
         raise SystemExit(1)
+
+
+def _release(workplace: Workplace, name: str) -> None:
+    """Raises UsageError if nothing is held against it."""
+    from artbot.errors import UsageError
+    from artbot.studio.refusals import refused_for_good, release
+    from artbot.studio.registry import list_checkpoints
+
+    entries = list_checkpoints(workplace.settings.checkpoints)
+    sha256s = [e.manifest.sha256 for e in entries if e.manifest and e.folder.name == name]
+    if not release(workplace.database, name, sha256s[0] if sha256s else None):
+        names = sorted(row.name for row in refused_for_good(workplace.database).values())
+        listed = f"Refused are {', '.join(names)}." if names else "None is."
+        raise UsageError(f"--retry {name}: no such checkpoint is held back. {listed}")
+    say(f"{name} will be tried again by the next batch")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from artbot.publishing.interventions import Actor
     from artbot.review.decisions import Author
     from artbot.workplace import Workplace
     from db.models import Candidate
@@ -78,11 +79,21 @@ def this_author() -> Author:
     """Who sits at this terminal, as far as the machine knows."""
     from artbot.review.decisions import Author
 
+    return Author(by=_this_user(), via="cli")
+
+
+def this_actor(reason: str | None) -> Actor:
+    """Likewise, for what is done to deliveries and channels."""
+    from artbot.publishing.interventions import Actor
+
+    return Actor(by=_this_user(), via="cli", reason=reason)
+
+
+def _this_user() -> str:
     try:
-        name = getpass.getuser()
+        return getpass.getuser()
     except (KeyError, OSError):  # a container user without a name
-        name = "unknown"
-    return Author(by=name, via="cli")
+        return "unknown"
 
 
 def candidate_facts(candidate: Candidate, workplace: Workplace) -> dict[str, Any]:

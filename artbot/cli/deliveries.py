@@ -1,7 +1,9 @@
-"""`artbot deliveries list | retry`."""
+"""`artbot deliveries list | show | retry | resolve | withdraw | replay`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,13 +14,16 @@ from artbot.cli.common import (
     local_time,
     print_json,
     say,
+    this_actor,
     with_workplace,
 )
-from artbot.errors import ArtbotError
+from artbot.errors import ArtbotError, UsageError
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:
     from db.models import Delivery
+
+reason_option = click.option("--reason", help="Why, for the log.")
 
 
 @click.group("deliveries")
@@ -33,11 +38,10 @@ def deliveries_command() -> None:
 @with_workplace
 def list_command(workplace: Workplace, everything: bool, limit: int, as_json: bool) -> None:
     """List the deliveries that are not done, the newest first."""
-    from artbot.domain.delivery import DeliveryState
-    from artbot.publishing.outbox import list_deliveries
+    from artbot.domain.delivery import SETTLED, DeliveryState
+    from artbot.publishing.reading import list_deliveries
 
-    done = (DeliveryState.DELIVERED, DeliveryState.CANCELLED)
-    states = [state for state in DeliveryState if everything or state not in done]
+    states = [state for state in DeliveryState if everything or state not in SETTLED]
     rows = list_deliveries(workplace.database, states, limit)
     if as_json:
         print_json([_facts(row) for row in rows])
@@ -57,43 +61,229 @@ def list_command(workplace: Workplace, everything: bool, limit: int, as_json: bo
             f"{row.id:5}  {row.candidate.name:28}  {row.channel:16}  {delivery_words(row.state):11}  "
             f"{local_time(when, now) if when else '-':>16}  {row.last_error or ''}"
         )
-    failed = [row.id for row in rows if row.state == DeliveryState.FAILED]
-    if failed:
-        say(
-            f"when the cause is mended: artbot deliveries retry {' '.join(str(number) for number in failed)}"
-        )
+    _say_what_helps(rows)
+
+
+@deliveries_command.command("show")
+@click.argument("number", metavar="DELIVERY", type=int)
+@json_option
+@with_workplace
+def show_command(workplace: Workplace, number: int, as_json: bool) -> None:
+    """One delivery: every attempt, and what people did about it."""
+    from artbot.publishing.reading import get_delivery
+
+    row = get_delivery(workplace.database, number)
+    if as_json:
+        print_json(_facts(row) | _history(row))
+        return
+    now = workplace.clock()
+    click.echo(f"{row.id}: {row.candidate.name} to {row.channel}, {delivery_words(row.state)}")
+    click.echo(f"  key       {row.delivery_key}")
+    if row.state in ("queued", "retry_wait"):
+        click.echo(f"  next try  {local_time(row.next_at, now)}")
+    if row.delivered_at:
+        click.echo(f"  delivered {local_time(row.delivered_at, now)}")
+    if row.remote_url:
+        click.echo(f"  seen at   {row.remote_url}")
+    if row.last_error:
+        click.echo(f"  why       {row.last_error}")
+    for line in _story(row, now):
+        click.echo(line)
+    _say_what_helps([row])
 
 
 @deliveries_command.command("retry")
-@click.argument("ids", metavar="DELIVERY…", type=int, nargs=-1, required=True)
+@click.argument("numbers", metavar="DELIVERY…", type=int, nargs=-1, required=True)
+@reason_option
 @json_option
 @with_workplace
-def retry_command(workplace: Workplace, ids: tuple[int, ...], as_json: bool) -> None:
-    """Make failed or waiting deliveries due now, undo time or not; `deliveries list` has their numbers.
+def retry_command(
+    workplace: Workplace, numbers: tuple[int, ...], reason: str | None, as_json: bool
+) -> None:
+    """Make held, failed, dead or waiting deliveries due now, undo time or not.
 
-    The receiver sees the same id as before. A failed one has all its attempts before it again.
+    The receiver sees the same id as before. One that was given up has all its attempts before it again.
     """
-    from artbot.publishing.outbox import retry
+    from artbot.publishing.interventions import retry
 
+    actor = this_actor(reason)
+    _do(
+        workplace,
+        numbers,
+        lambda number: retry(workplace.database, number, actor, workplace.clock()),
+        as_json,
+        done="due",
+        words="is due now",
+    )
+
+
+@deliveries_command.command("resolve")
+@click.argument("numbers", metavar="DELIVERY…", type=int, nargs=-1, required=True)
+@click.option("--posted/--absent", "was_posted", default=None, help="It was posted, or it was not.")
+@click.option("--url", help="Where it can be seen (with --posted).")
+@reason_option
+@json_option
+@with_workplace
+def resolve_command(
+    workplace: Workplace,
+    numbers: tuple[int, ...],
+    was_posted: bool | None,
+    url: str | None,
+    reason: str | None,
+    as_json: bool,
+) -> None:
+    """Say of uncertain deliveries what you found when you looked at the channel.
+
+    --posted: it is there; the delivery is done. --absent: it is not; it is sent. An attempt less than
+    15 minutes old may still take effect, so --absent waits for that.
+    """
+    from artbot.publishing.interventions import resolve
+
+    if was_posted is None:
+        raise UsageError("look at the channel, then say --posted or --absent.")
+    if url and not was_posted:
+        raise UsageError("--url goes with --posted.")
+    actor = this_actor(reason)
+    _do(
+        workplace,
+        numbers,
+        lambda number: resolve(
+            workplace.database, number, was_posted, url, actor, workplace.clock()
+        ),
+        as_json,
+        done="resolved",
+        words="is done" if was_posted else "is due now",
+    )
+
+
+@deliveries_command.command("withdraw")
+@click.argument("numbers", metavar="DELIVERY…", type=int, nargs=-1, required=True)
+@reason_option
+@json_option
+@with_workplace
+def withdraw_command(
+    workplace: Workplace, numbers: tuple[int, ...], reason: str | None, as_json: bool
+) -> None:
+    """Cancel deliveries that nobody can have received; the work stays approved for its other channels.
+
+    To take the whole approval back: artbot undo.
+    """
+    from artbot.publishing.interventions import withdraw
+
+    actor = this_actor(reason)
+    _do(
+        workplace,
+        numbers,
+        lambda number: withdraw(workplace.database, number, actor, workplace.clock()),
+        as_json,
+        done="withdrawn",
+        words="is withdrawn",
+    )
+
+
+@deliveries_command.command("replay")
+@click.option("--channel", required=True, metavar="NAME")
+@click.option(
+    "--since",
+    required=True,
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]),
+    help="Local time of this machine.",
+)
+@reason_option
+@json_option
+@with_workplace
+def replay_command(
+    workplace: Workplace, channel: str, since: datetime, reason: str | None, as_json: bool
+) -> None:
+    """Send a channel once more what it was delivered since then, under the same ids.
+
+    For a receiver that lost what it had; one that still has it recognises the ids. Refused for channels
+    that would show the works a second time.
+    """
+    from artbot.publishing.channels import recognition
+    from artbot.publishing.interventions import replay
+
+    rows = replay(
+        workplace.database,
+        channel,
+        recognition(workplace.settings),
+        since.astimezone(),
+        this_actor(reason),
+        workplace.clock(),
+    )
+    if as_json:
+        print_json({"due": [_facts(row) for row in rows]})
+        return
+    say(f"{len(rows)} delivered to {channel} since {since:%Y-%m-%d %H:%M} are due again")
+    if rows:
+        _say_who_sends(workplace)
+
+
+def _do(
+    workplace: Workplace,
+    numbers: tuple[int, ...],
+    act: Callable[[int], Delivery],
+    as_json: bool,
+    *,
+    done: str,
+    words: str,
+) -> None:
+    """Act on each; one that refuses keeps nobody else from it."""
     rows: list[Delivery] = []
     errors: list[tuple[int, ArtbotError]] = []
-    for number in dict.fromkeys(ids):
+    for number in dict.fromkeys(numbers):
         try:
-            rows.append(retry(workplace.database, number, workplace.clock()))
+            rows.append(act(number))
         except ArtbotError as error:
             errors.append((number, error))
     if as_json:
         failed = [{"id": number, "error": str(error)} for number, error in errors]
-        print_json({"due": [_facts(row) for row in rows], "errors": failed})
+        print_json({done: [_facts(row) for row in rows], "errors": failed})
     else:
         for row in rows:
-            say(f"{row.id}: {row.candidate.name} to {row.channel} is due now")
+            say(f"{row.id}: {row.candidate.name} to {row.channel} {words}")
         for _, refusal in errors:
             say(f"Error: {refusal}")
-        if rows and workplace.current_worker() is None:
-            say("no daemon is running: send it with `artbot publish`")
+        if any(row.state == "queued" for row in rows):
+            _say_who_sends(workplace)
     if errors:
         raise SystemExit(errors[0][1].exit_code)
+
+
+def _say_who_sends(workplace: Workplace) -> None:
+    if workplace.current_worker() is None:
+        say("no daemon is running: send it with `artbot publish`")
+
+
+def _say_what_helps(rows: list[Delivery]) -> None:
+    """The next command for each kind of trouble."""
+    by_state: dict[str, list[str]] = {}
+    for row in rows:
+        by_state.setdefault(row.state, []).append(str(row.id))
+    if failed := by_state.get("failed", []) + by_state.get("dead", []):
+        say(f"when the cause is mended: artbot deliveries retry {' '.join(failed)}")
+    if uncertain := by_state.get("uncertain"):
+        say(
+            "look whether it was posted, then: artbot deliveries resolve "
+            f"{' '.join(uncertain)} --posted (or --absent)"
+        )
+    for channel in sorted({row.channel for row in rows if row.state == "held"}):
+        say(f"when {channel} is mended: artbot channels resume {channel}")
+
+
+def _story(row: Delivery, now: datetime) -> list[str]:
+    """Attempts and interventions in the order they happened."""
+    lines = []
+    for attempt in row.attempts:
+        how = attempt.outcome or "on the wire"
+        status = f" {attempt.status}" if attempt.status else ""
+        detail = f": {attempt.detail}" if attempt.detail else ""
+        what = f"attempt, {how}{status}{detail}"
+        lines.append((attempt.started_at, what))
+    for entry in row.interventions:
+        why = f": {entry.reason}" if entry.reason else ""
+        lines.append((entry.at, f"{entry.act} by {entry.by} ({entry.was} → {entry.now}){why}"))
+    return [f"  {local_time(at, now):>16}  {what}" for at, what in sorted(lines)]
 
 
 def _facts(row: Delivery) -> dict[str, Any]:
@@ -107,5 +297,35 @@ def _facts(row: Delivery) -> dict[str, Any]:
         "num_attempts": row.num_attempts,
         "next_at": row.next_at,
         "delivered_at": row.delivered_at,
+        "remote_url": row.remote_url,
         "last_error": row.last_error,
+    }
+
+
+def _history(row: Delivery) -> dict[str, Any]:
+    return {
+        "attempts": [
+            {
+                "started_at": attempt.started_at,
+                "finished_at": attempt.finished_at,
+                "outcome": attempt.outcome,
+                "status": attempt.status,
+                "detail": attempt.detail,
+                "body_sha256": attempt.body_sha256,
+                "epoch": attempt.epoch,
+            }
+            for attempt in row.attempts
+        ],
+        "interventions": [
+            {
+                "at": entry.at,
+                "act": entry.act,
+                "was": entry.was,
+                "now": entry.now,
+                "reason": entry.reason,
+                "by": entry.by,
+                "via": entry.via,
+            }
+            for entry in row.interventions
+        ],
     }

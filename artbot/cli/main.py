@@ -49,8 +49,15 @@ SECTIONS: dict[str, dict[str, _Entry]] = {
     },
     "Publish": {
         "publish": _Entry("publish", "Send what is due now."),
-        "deliveries": _Entry("deliveries", "List deliveries; try failed ones again."),
+        "deliveries": _Entry("deliveries", "What goes where; retry, resolve, withdraw, replay."),
+        "channels": _Entry("channels", "How the channels stand; pause and resume them."),
         "daemon": _Entry("daemon", "Do all of this on schedule, until stopped."),
+    },
+    "Look after": {
+        "doctor": _Entry("doctor", "Check everything; say what helps where something is wrong."),
+        "explain": _Entry("explain", "One work's whole story, step by step."),
+        "db": _Entry("db", "Back up, restore and check the database."),
+        "clock": _Entry("clock", "Whether the clock is believed; say that it is right."),
     },
 }
 
@@ -139,6 +146,9 @@ def _known_failure(error: Exception) -> str | None:
     """The message for a failure of the machine rather than of artbot; None for our own bugs."""
     if isinstance(error, OSError):
         return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+    engine = sys.modules.get("db.engine")
+    if engine and isinstance(error, engine.DatabaseUnusable):
+        return f"{error}. This process ends; begin it again, and look with `artbot doctor`."
     sqlalchemy_errors = sys.modules.get("sqlalchemy.exc")
     if sqlalchemy_errors and isinstance(error, sqlalchemy_errors.DBAPIError):
         return f"the database answered: {error.orig}. Nothing was changed; try again."

@@ -44,6 +44,7 @@ def publish_command(workplace: Workplace, context: click.Context, as_json: bool)
             say(f"{one.work} to {one.channel}: {delivery_words(one.state)}{detail}{again}")
 
     outbox = workplace.outbox
+    workplace.check_clock()
     with stop_requests(lambda: say("stopping after this delivery …")) as should_stop:
         with workplace.work("publish"):
             deliver_due(outbox, tell, should_stop)

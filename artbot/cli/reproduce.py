@@ -39,7 +39,8 @@ def reproduce_command(
 
     candidate = get_candidate(workplace.database, find_candidate(workplace.database, typed))
     result = reproduce(workplace.studio, candidate, output)
-    restored = restore and not result.is_file_intact and restore_file(workplace.studio, candidate)
+    needs_restoring = not result.is_file_intact or candidate.state == "quarantined"
+    restored = restore and needs_restoring and restore_file(workplace.studio, candidate)
     if as_json:
         print_json(
             {"id": candidate.id, "name": candidate.name, **asdict(result), "is_restored": restored}
@@ -62,5 +63,5 @@ def reproduce_command(
             say(
                 f"  the file in works/ is missing or damaged; {'it is restored' if restored else 'put it back with --restore'}"
             )
-    if not result.is_identical or (restore and not result.is_file_intact and not restored):
+    if not result.is_identical or (restore and needs_restoring and not restored):
         raise SystemExit(1)

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from threading import Event
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,16 +19,21 @@ from artbot.config import Settings
 from artbot.daemon.schedule import nudging
 from artbot.daemon.supervision import Supervision
 from artbot.errors import ArtbotError, SchedulerDied
-from artbot.publishing.outbox import Sent, deliver_due, has_due, recover_interrupted
+from artbot.failpoints import failpoint
+from artbot.publishing.outbox import Sent, deliver_due, has_due
 from artbot.redaction import redact
+from artbot.review.decisions import expire
 from artbot.studio.batch import Listener, make_batch, unfinished_batches
 from artbot.studio.planning import ensure_due, give_up_on_old
+from artbot.upkeep.backup import is_backup_due, make_backup
 from artbot.workplace import Workplace
 
 SWEEP_S = 2.0
 """An approval is on its way after at most this, even if nobody nudges."""
 PAUSE_AFTER_FAILURE_S = 60.0
 """A batch or a database that failed is tried again after this."""
+SAY_AGAIN_S = 3600.0
+"""What goes on failing for the same reason is said again after this."""
 MARGIN_S = 60.0
 """Added to the longest wait there is before systemd may take the daemon for hung."""
 
@@ -44,6 +50,7 @@ class Daemon:
         self._should_stop = should_stop
         self._supervision = supervision
         self._not_before: dict[str, float] = {}
+        self._complaints: dict[str, tuple[str, float]] = {}
         self._num_failures = 0
 
     def run(self, stop: Event, wake: Event) -> None:
@@ -72,14 +79,18 @@ class Daemon:
     def round(self) -> bool:
         """Do everything that is due now; True if nothing failed. Failures are logged, not raised."""
         self._num_failures = 0
-        self._attempt("planning", self._plan)
-        self._attempt("batches", self._make)
-        self._attempt("sending", self._send)
+        if self._attempt("the clock", self._workplace.keep_working):
+            self._attempt("planning", self._plan)
+            self._attempt("batches", self._make)
+            self._attempt("sending", self._send)
+            self._attempt("expiry", self._expire)
+            self._attempt("backup", self._back_up)
         return self._num_failures == 0
 
     def _plan(self) -> None:
         workplace = self._workplace
         now = workplace.clock()
+        failpoint("batch.due")
         for planned in ensure_due(workplace.database, workplace.settings.schedules, now):
             log.info(
                 "batch %s is %s%s",
@@ -106,6 +117,7 @@ class Daemon:
 
         def painted_one(name: str, _done: int, _total: int) -> None:
             painted.append(name)
+            self._workplace.keep_working()
             self._supervision.alive()
 
         def not_painted(name: str, reason: str) -> None:
@@ -122,26 +134,48 @@ class Daemon:
 
     def _send(self) -> None:
         workplace = self._workplace
-        recover_interrupted(workplace.database, workplace.clock())
+        workplace.recover()
         if has_due(workplace.database, list(workplace.settings.channels), workplace.clock()):
             deliver_due(workplace.outbox, self._sent, self._should_stop)
+
+    def _expire(self) -> None:
+        for name in expire(self._workplace.review, self._workplace.settings.review.expire_days):
+            log.info("%s expired: nobody decided about it", name)
+
+    def _back_up(self) -> None:
+        settings, now = self._workplace.settings, self._workplace.clock()
+        if isinstance(settings.database, Path) and is_backup_due(
+            settings.backups, settings.backup.every_hours, now
+        ):
+            made = make_backup(settings.database, settings.backups, now, settings.backup.keep)
+            log.info("backup %s, %.0f kB", made.path, made.num_bytes / 1000)
 
     def _sent(self, sent: Sent) -> None:
         log_sent(sent)
         self._supervision.alive()
 
-    def _attempt(self, what: str, work: Callable[[], None]) -> None:
-        """Run `work`; after a failure say so and leave it alone for a while."""
+    def _attempt(self, what: str, work: Callable[[], None]) -> bool:
+        """Run `work`; True if it went well. After a failure say so and leave it alone for a while."""
         if time.monotonic() < self._not_before.get(what, 0.0):
-            return
+            return False
         try:
             work()
         except (ArtbotError, SQLAlchemyError, OSError) as error:
             self._num_failures += 1
             self._not_before[what] = time.monotonic() + PAUSE_AFTER_FAILURE_S
-            reason = getattr(error, "orig", None) or error
-            log.error("%s: %s", what, redact(str(reason)))
+            self._complain(what, redact(str(getattr(error, "orig", None) or error)))
+            self._supervision.alive()
+            return False
+        self._complaints.pop(what, None)
         self._supervision.alive()
+        return True
+
+    def _complain(self, what: str, reason: str) -> None:
+        """Once, and then once an hour as long as it stays the same."""
+        said, at = self._complaints.get(what, ("", 0.0))
+        if reason != said or time.monotonic() - at >= SAY_AGAIN_S:
+            self._complaints[what] = (reason, time.monotonic())
+            log.error("%s: %s", what, reason)
 
 
 def log_sent(sent: Sent) -> None:

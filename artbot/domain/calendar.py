@@ -18,6 +18,54 @@ CATCH_UP = timedelta(hours=36)
 
 EVERY_DAY = frozenset(range(7))
 
+CLOCK_TOLERANCE = timedelta(minutes=5)
+"""Clocks are put right by so much without anybody minding."""
+LONGEST_LEAP = timedelta(hours=48)
+"""A clock that leaps further ahead while the machine runs is not believed."""
+LONGEST_REST = timedelta(days=31)
+"""A machine that was off for longer, as it seems, may have a clock that is wrong."""
+
+
+@dataclass(frozen=True)
+class ClockMark:
+    """What the clocks showed at one look."""
+
+    at: datetime
+    """Aware UTC."""
+    boot_id: str
+    """Which start of the machine; empty if unknown."""
+    boot_s: float
+    """Seconds since that start, sleep included."""
+
+
+def doubt_about(now: ClockMark, last: ClockMark | None) -> str | None:
+    """Why the clock cannot be right, in words; None if it may be.
+
+    A clock that went back would make days again, one that leapt ahead would skip them: both wait for
+    the clock to come right, or for a person to say that it is.
+    """
+    if last is None:
+        return None
+    elapsed = now.at - last.at
+    if elapsed < -CLOCK_TOLERANCE:
+        return f"the clock shows {_moment(now.at)}, but artbot was at work at {_moment(last.at)}"
+    if now.boot_id and now.boot_id == last.boot_id:
+        leap = elapsed - timedelta(seconds=now.boot_s - last.boot_s)
+        if leap > LONGEST_LEAP:
+            return (
+                f"the clock shows {_moment(now.at)}, {leap.days} days more than have passed since "
+                f"artbot was at work at {_moment(last.at)}"
+            )
+    elif elapsed > LONGEST_REST:
+        return (
+            f"the clock shows {_moment(now.at)}, {elapsed.days} days after artbot was last at work"
+        )
+    return None
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
 
 @dataclass(frozen=True)
 class Schedule:

@@ -1,12 +1,11 @@
-"""The life of a batch and of a candidate, as data.
-
-Batch      planned -> generating -> ready | partial | failed;  planned -> skipped
-Candidate  planned -> pending -> approved | rejected;  undo leads back to pending
-"""
+"""The life of a batch and of a candidate. "Published" is no state: it follows from the deliveries."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
+
+from artbot.domain.machine import Machine, Move
 
 
 class BatchState(StrEnum):
@@ -23,25 +22,50 @@ class CandidateState(StrEnum):
     PENDING = "pending"  # waits for a person
     APPROVED = "approved"
     REJECTED = "rejected"
+    EXPIRED = "expired"  # nobody decided for too long
+    QUARANTINED = "quarantined"  # its picture is gone, or is not the one that was made
     FAILED = "failed"  # could not be rendered
 
 
-BATCH_MOVES: dict[BatchState, frozenset[BatchState]] = {
-    BatchState.PLANNED: frozenset({BatchState.GENERATING, BatchState.SKIPPED}),
-    BatchState.GENERATING: frozenset({BatchState.READY, BatchState.PARTIAL, BatchState.FAILED}),
-    BatchState.READY: frozenset(),
-    BatchState.PARTIAL: frozenset(),
-    BatchState.FAILED: frozenset(),
-    BatchState.SKIPPED: frozenset(),
-}
+_B, _C = BatchState, CandidateState
 
-CANDIDATE_MOVES: dict[CandidateState, frozenset[CandidateState]] = {
-    CandidateState.PLANNED: frozenset({CandidateState.PENDING, CandidateState.FAILED}),
-    CandidateState.PENDING: frozenset({CandidateState.APPROVED, CandidateState.REJECTED}),
-    CandidateState.APPROVED: frozenset({CandidateState.PENDING}),  # undo, while nothing was sent
-    CandidateState.REJECTED: frozenset({CandidateState.PENDING}),  # undo
-    CandidateState.FAILED: frozenset(),
-}
+BATCH = Machine(
+    "batch",
+    (
+        Move(None, _B.PLANNED, "its day is due, or a person asks for one more"),
+        Move(None, _B.SKIPPED, "the day is found to have passed too long ago"),
+        Move(_B.PLANNED, _B.GENERATING, "a generator paints; seeds are written down"),
+        Move(_B.PLANNED, _B.SKIPPED, "no generator could be used in time"),
+        Move(_B.GENERATING, _B.READY, "every candidate has its picture"),
+        Move(_B.GENERATING, _B.PARTIAL, "some could not be rendered"),
+        Move(_B.GENERATING, _B.FAILED, "none could be rendered"),
+    ),
+)
+"""A batch that was begun stays `generating` through any crash and is finished from its seeds."""
+
+CANDIDATE = Machine(
+    "candidate",
+    (
+        Move(None, _C.PLANNED, "its batch is begun: generator, seed and recipe are fixed"),
+        Move(_C.PLANNED, _C.PENDING, "the picture is on disk"),
+        Move(_C.PLANNED, _C.FAILED, "rendering failed three times"),
+        Move(_C.PENDING, _C.APPROVED, "a person approves; its deliveries are queued"),
+        Move(_C.PENDING, _C.REJECTED, "a person rejects"),
+        Move(_C.PENDING, _C.EXPIRED, "nobody decided for `review.expire_days`"),
+        Move(_C.PENDING, _C.QUARANTINED, "its picture is missing or changed"),
+        Move(_C.APPROVED, _C.QUARANTINED, "its picture is missing or changed; deliveries are held"),
+        Move(_C.APPROVED, _C.PENDING, "undo, while no receiver can have it"),
+        Move(_C.REJECTED, _C.PENDING, "undo"),
+        Move(_C.EXPIRED, _C.PENDING, "undo"),
+        Move(_C.QUARANTINED, _C.PENDING, "its picture is restored"),
+        Move(_C.QUARANTINED, _C.APPROVED, "the picture of an approved work is restored"),
+    ),
+)
 
 MAX_RENDER_ATTEMPTS = 3
 """A candidate that could not be rendered so many times is failed."""
+
+
+def expires_before(expire_days: float) -> timedelta | None:
+    """How long a candidate waits for a decision; None for ever (0 days)."""
+    return timedelta(days=expire_days) if expire_days else None

@@ -1,7 +1,7 @@
 """The one door to the network: every request artbot makes goes through `post`.
 
 No redirects (requests would carry a signature and re-send a picture to wherever it is told to), no
-proxies or passwords taken from the environment, no private address unless the channel says so, bounded
+proxy but the channel's own, no passwords taken from the environment, no private address unless the channel says so, bounded
 time and answer, and every way a request can end sorted into the three that matter (artbot.errors).
 """
 
@@ -120,10 +120,12 @@ def post(
     now: datetime,
     *,
     allow_private: bool = False,
+    proxy: str | None = None,
 ) -> Answer:
     """POST `body`; returns the answer if it is a 2xx.
 
-    `allow_private`: also to this machine and to private networks.
+    `allow_private`: also to this machine and to private networks. `proxy`: a URL that everything goes
+    through; then it is the proxy that looks the receiver up, and no address is judged here.
 
     Raises Rejected (3xx, 4xx, a private address: as it stands it will never be taken), Unavailable
     (certainly not taken: no connection, or an answer that says so), OutcomeUnknown (sent, but the
@@ -132,7 +134,7 @@ def post(
     # A receiver that drips its handshake or headers keeps within every single timeout. So the
     # conversation has its own thread, which is left behind once all time is up.
     ended: Future[tuple[requests.Response, str]] = Future()
-    talk = partial(_converse, url, body, headers, allow_private)
+    talk = partial(_converse, url, body, headers, allow_private, proxy)
     Thread(target=_fulfil, args=(ended, talk), daemon=True).start()
     limit_s = DEADLINE_S + READ_TIMEOUT_S
     try:
@@ -153,13 +155,15 @@ def _fulfil(
 
 
 def _converse(
-    url: str, body: bytes, headers: Mapping[str, str], allow_private: bool
+    url: str, body: bytes, headers: Mapping[str, str], allow_private: bool, proxy: str | None
 ) -> tuple[requests.Response, str]:
     """One request and the beginning of its answer's body."""
     started = time.monotonic()
     with _Session() as session:
         session.trust_env = False
-        if not allow_private:
+        if proxy is not None:
+            session.proxies = {"http": proxy, "https": proxy}
+        elif not allow_private:
             session.mount("http://", _PublicAdapter())
             session.mount("https://", _PublicAdapter())
         try:
@@ -177,6 +181,8 @@ def _converse(
             raise Unavailable(f"no connection within {CONNECT_TIMEOUT_S:g} s") from error
         except requests.exceptions.ReadTimeout as error:
             raise OutcomeUnknown(f"no answer within {READ_TIMEOUT_S:g} s") from error
+        except requests.exceptions.ProxyError as error:  # raised only until it has let us through
+            raise Unavailable(f"no connection through the proxy: {_reason(error)}") from error
         except requests.exceptions.SSLError as error:
             # Only a refused certificate is certain to come before the request.
             kind = Unavailable if "CERTIFICATE_VERIFY_FAILED" in str(error) else OutcomeUnknown

@@ -1,8 +1,8 @@
 """Send what is due: claim, send, record. Each step is committed before the next begins.
 
 The attempt is in the database before the connection is opened, so whatever is killed when, the next
-start knows that something may have been sent and repeats it under the same key, which the receiver
-recognises.
+start knows that something may have been sent. Where the receiver recognises a repetition by its key, it
+is sent again under that key; where it does not, the delivery is `uncertain` and waits for a person.
 """
 
 from __future__ import annotations
@@ -13,29 +13,34 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import joinedload
 
 from artbot.clock import Clock
+from artbot.domain.candidate import CandidateState
 from artbot.domain.delivery import (
-    DELIVERY_MOVES,
+    DELIVERY,
+    SEND_WITHIN,
     WAITING,
     DeliveryState,
     Outcome,
+    is_recognised,
+    may_have_landed,
     wait_after,
     wait_after_interruption,
 )
-from artbot.errors import (
-    DeliveryError,
-    NotAllowed,
-    OutcomeUnknown,
-    Rejected,
-    Unavailable,
-    UsageError,
-)
+from artbot.errors import DeliveryError, OutcomeUnknown, Rejected, Unavailable
 from artbot.failpoints import failpoint
+from artbot.pictures import fault_of, quarantine
 from artbot.publishing.channels import Parcel, Receipt, Sender
 from artbot.publishing.event import artwork_published, event_bytes
+from artbot.publishing.standing import (
+    REFUSES_US,
+    is_closed,
+    is_stopped,
+    note_failure,
+    note_success,
+)
 from artbot.redaction import redact
 from db.engine import Database
 from db.models import Attempt, Candidate, Delivery
@@ -45,6 +50,7 @@ _OUTCOMES = {
     Unavailable: Outcome.UNAVAILABLE,
     OutcomeUnknown: Outcome.UNKNOWN,
 }
+ASK = "it may have been posted, and the channel would not recognise a repetition: look, then say `artbot deliveries resolve`"
 
 
 @dataclass(frozen=True)
@@ -54,9 +60,14 @@ class Outbox:
     database: Database
     works: Path
     senders: Mapping[str, Sender]
+    recognition: Mapping[str, timedelta | None]
+    """By channel: how long its receiver recognises a repetition, None: never."""
     clock: Clock
     random_share: Callable[[], float]
     """Uniform in [0, 1): jitter."""
+    before_send: Callable[[int], None] = lambda attempt_id: None
+    """Called with the attempt's id after it is committed and before the socket opens. Raises OSError:
+    then nothing is sent."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +83,12 @@ class Sent:
     """When it is tried again, if it is."""
 
 
-def recover_interrupted(database: Database, now: datetime) -> int:
+def recover_interrupted(
+    database: Database, recognition: Mapping[str, timedelta | None], now: datetime
+) -> int:
     """Deliveries whose attempt was never closed, because its process or the disk gave out meanwhile.
 
-    They are due again, under their key. Only the holder of the worker lock may call this, while it
+    They are due again, under their key, or a person is asked. Only the worker may call this, while it
     sends nothing itself. Returns how many there were.
     """
     interrupted = select(Delivery).where(Delivery.state == DeliveryState.SENDING)
@@ -90,7 +103,8 @@ def recover_interrupted(database: Database, now: datetime) -> int:
                     attempt.outcome, attempt.finished_at = Outcome.UNKNOWN, now
                     attempt.detail = "artbot was ended before it could record the answer"
             delivery.last_error = "interrupted while sending"
-            _move_on(delivery, wait_after_interruption(delivery.num_attempts), now)
+            wait_s = wait_after_interruption(delivery.num_attempts)
+            _move_on(delivery, wait_s, recognition.get(delivery.channel), now)
         return len(deliveries)
 
 
@@ -105,7 +119,7 @@ def deliver_due(
 ) -> int:
     """Send every delivery that is due now, the longest due first; returns how many were tried.
 
-    Only the holder of the worker lock may call this.
+    Only the worker may call this. Raises db.engine.Fenced when it is the worker no more.
     """
     tried = 0
     now = outbox.clock()
@@ -121,55 +135,17 @@ def deliver_due(
     return tried
 
 
-def retry(database: Database, delivery_id: int, now: datetime) -> Delivery:
-    """Make a failed or waiting delivery due now; a failed one has its attempts counted anew.
-
-    Raises UsageError (no such delivery), NotAllowed (delivered, being sent, or cancelled).
-    """
-    with database.write() as session:
-        delivery = session.get(Delivery, delivery_id, options=[joinedload(Delivery.candidate)])
-        if delivery is None:
-            raise UsageError(
-                f"there is no delivery {delivery_id}. `artbot deliveries list` shows them."
-            )
-        if delivery.state == DeliveryState.FAILED:
-            _move(delivery, DeliveryState.QUEUED)
-            delivery.num_attempts = 0
-        elif delivery.state not in WAITING:
-            raise NotAllowed(
-                f"delivery {delivery_id} is {delivery.state}: there is nothing to retry."
-            )
-        delivery.next_at = now
-        return delivery
-
-
-def list_deliveries(
-    database: Database, states: Sequence[DeliveryState], limit: int
-) -> list[Delivery]:
-    """Deliveries in `states`, the newest first, each with its candidate."""
-    with database.read() as session:
-        return list(
-            session.scalars(
-                select(Delivery)
-                .where(Delivery.state.in_(states))
-                .options(joinedload(Delivery.candidate))
-                .order_by(Delivery.id.desc())
-                .limit(limit)
-            )
-        )
-
-
-def count_by_state(database: Database) -> dict[DeliveryState, int]:
-    """How many deliveries are in each state."""
-    with database.read() as session:
-        rows = session.execute(select(Delivery.state, func.count()).group_by(Delivery.state)).all()
-    return {DeliveryState(state): count for state, count in rows}
-
-
 def _due(channels: Sequence[str], now: datetime) -> Select[int]:
     return (
         select(Delivery.id)
-        .where(Delivery.state.in_(WAITING), Delivery.next_at <= now, Delivery.channel.in_(channels))
+        .where(
+            Delivery.state.in_(WAITING),
+            Delivery.next_at <= now,
+            Delivery.channel.in_(channels),
+            # A work in quarantine is sent by nobody, whatever became of its deliveries meanwhile.
+            Delivery.candidate.has(Candidate.state == CandidateState.APPROVED),
+            ~is_closed(now),
+        )
         .order_by(Delivery.next_at, Delivery.id)
     )
 
@@ -180,43 +156,68 @@ def _deliver(outbox: Outbox, delivery_id: int) -> Sent | None:
     try:
         event = artwork_published(delivery.candidate, outbox.works)
     except Rejected as error:
-        # Nothing was sent, so there is no attempt to write down: only the failure.
+        # Nothing was sent, so there is no attempt to write down: only that the picture is not there.
         return _record_unsendable(outbox, delivery, str(error))
     parcel = Parcel(delivery.delivery_key, event, event_bytes(event))
-    attempt_id = _claim(outbox, delivery, hashlib.sha256(parcel.body).hexdigest())
-    if attempt_id is None:
-        return None
+    claimed_at = outbox.clock()
+    claim = _claim(outbox, delivery, hashlib.sha256(parcel.body).hexdigest(), claimed_at)
+    if not isinstance(claim, int):
+        return claim
     failpoint("delivery.claimed")
     receipt: Receipt | None = None
     failure: DeliveryError | None = None
     try:
+        if outbox.clock() - claimed_at > SEND_WITHIN:
+            raise Unavailable("not sent: artbot was stopped between the claim and the sending")
+        _remember(outbox, claim)
         receipt = outbox.senders[delivery.channel].send(parcel, outbox.clock())
     except DeliveryError as error:
         failure = error
     except Exception as error:  # a fault of ours in one channel must not hold up all the others
         failure = OutcomeUnknown(f"unexpected {type(error).__name__}: {error}")
     failpoint("delivery.sent")
-    return _record(outbox, delivery, attempt_id, receipt, failure)
+    return _record(outbox, delivery, claim, receipt, failure)
 
 
-def _claim(outbox: Outbox, delivery: Delivery, body_sha256: str) -> int | None:
-    """Compare and swap: the delivery is ours only if it is still as it was read."""
-    now = outbox.clock()
+def _remember(outbox: Outbox, attempt_id: int) -> None:
+    try:
+        outbox.before_send(attempt_id)
+    except OSError as error:
+        raise Unavailable(f"not sent: {error.filename}: {error.strerror}") from error
+
+
+def _claim(outbox: Outbox, read: Delivery, body_sha256: str, now: datetime) -> int | Sent | None:
+    """Compare and swap: the delivery is ours only if it is still as it was read. The attempt's id.
+
+    A delivery that may have been posted and is no longer recognised is not claimed: a person is asked.
+    """
     with outbox.database.write() as session:
+        current = session.get_one(Delivery, read.id)
+        may_repeat = _may_repeat(current, outbox.recognition.get(current.channel), now)
+        to = DeliveryState.SENDING if may_repeat else DeliveryState.UNCERTAIN
         claimed = session.execute(
             update(Delivery)
             .where(
-                Delivery.id == delivery.id,
-                Delivery.state == delivery.state,
-                Delivery.num_attempts == delivery.num_attempts,
+                Delivery.id == read.id,
+                Delivery.state == read.state,
+                Delivery.num_attempts == read.num_attempts,
                 # Taken back and approved again, perhaps with other words, it looks as before but for this.
-                Delivery.next_at == delivery.next_at,
+                Delivery.next_at == read.next_at,
+                ~is_stopped(),  # a person who paused the channel meanwhile was told that it is
             )
-            .values(state=DeliveryState.SENDING, num_attempts=Delivery.num_attempts + 1)
+            .values(state=to, num_attempts=Delivery.num_attempts + int(may_repeat))
         )
         if claimed.rowcount != 1:  # type: ignore[attr-defined]
             return None
-        attempt = Attempt(delivery_id=delivery.id, started_at=now, body_sha256=body_sha256)
+        if not may_repeat:
+            current.last_error = ASK
+            return _sent(current, read.candidate.name, ASK)
+        attempt = Attempt(
+            delivery_id=read.id,
+            started_at=now,
+            body_sha256=body_sha256,
+            epoch=outbox.database.epoch or 0,
+        )
         session.add(attempt)
         session.flush()
         return attempt.id
@@ -241,56 +242,77 @@ def _record(
             _move(delivery, DeliveryState.DELIVERED)
             delivery.delivered_at = now
             delivery.last_error = None
+            note_success(session, delivery.channel, now)
         else:
             attempt.outcome = next(o for kind, o in _OUTCOMES.items() if isinstance(failure, kind))
             attempt.status = failure.status
             attempt.detail = delivery.last_error = redact(str(failure))
-            _plan_next(delivery, failure, now, outbox.random_share())
-        is_waiting = delivery.state == DeliveryState.RETRY_WAIT
-        return Sent(
-            work=claimed.candidate.name,
-            channel=delivery.channel,
-            delivery_key=delivery.delivery_key,
-            state=DeliveryState(delivery.state),
-            detail=attempt.detail or "",
-            next_at=delivery.next_at if is_waiting else None,
-        )
+            note_failure(session, delivery.channel, failure, now)
+            _plan_next(outbox, delivery, failure, now)
+        return _sent(delivery, claimed.candidate.name, attempt.detail or "")
 
 
-def _plan_next(
-    delivery: Delivery, failure: DeliveryError, now: datetime, random_share: float
-) -> None:
+def _plan_next(outbox: Outbox, delivery: Delivery, failure: DeliveryError, now: datetime) -> None:
     """Refused: a person must act. Otherwise the next time of the schedule, until it is spent."""
-    wait_s = None
-    if not isinstance(failure, Rejected):
-        wait_s = wait_after(delivery.num_attempts, random_share, failure.retry_after_s)
-    _move_on(delivery, wait_s, now)
+    if isinstance(failure, Rejected):
+        is_held = failure.status in REFUSES_US
+        _move(delivery, DeliveryState.HELD if is_held else DeliveryState.FAILED)
+        return
+    wait_s = wait_after(delivery.num_attempts, outbox.random_share(), failure.retry_after_s)
+    _move_on(delivery, wait_s, outbox.recognition.get(delivery.channel), now)
 
 
-def _move_on(delivery: Delivery, wait_s: float | None, now: datetime) -> None:
-    """Wait so long and try again; None gives up."""
-    if wait_s is None:
-        _move(delivery, DeliveryState.FAILED)
+def _move_on(
+    delivery: Delivery, wait_s: float | None, recognises_for: timedelta | None, now: datetime
+) -> None:
+    """Wait so long and try again; None gives up; a person is asked where trying could post twice."""
+    next_at = now + timedelta(seconds=wait_s or 0.0)
+    if not _may_repeat(delivery, recognises_for, next_at):
+        _move(delivery, DeliveryState.UNCERTAIN)
+        delivery.last_error = f"{delivery.last_error}; {ASK}"
+    elif wait_s is None:
+        _move(delivery, DeliveryState.DEAD)
     else:
         _move(delivery, DeliveryState.RETRY_WAIT)
-        delivery.next_at = now + timedelta(seconds=wait_s)
+        delivery.next_at = next_at
+
+
+def _may_repeat(delivery: Delivery, recognises_for: timedelta | None, at: datetime) -> bool:
+    """Whether sending at `at` cannot make a second post: no attempt may have taken effect, or the
+    receiver still recognises the key then."""
+    absent_at = [i.at for i in delivery.interventions if i.act == "absent"]
+    open_attempts = may_have_landed(delivery.attempts, absent_at)
+    if not open_attempts:
+        return True
+    return is_recognised(recognises_for, at - open_attempts[0].started_at)
 
 
 def _record_unsendable(outbox: Outbox, read: Delivery, reason: str) -> Sent | None:
+    """The picture is not the one that was approved: the work is quarantined, its deliveries held."""
     with outbox.database.write() as session:
         delivery = session.get_one(Delivery, read.id)
-        if delivery.state != read.state:
+        candidate = delivery.candidate
+        # Looked at again under the lock: somebody may have put it right, or taken it back, meanwhile.
+        if (
+            delivery.state not in WAITING
+            or candidate.state != CandidateState.APPROVED
+            or fault_of(outbox.works, candidate) is None
+        ):
             return None
-        _move(delivery, DeliveryState.FAILED)
-        delivery.last_error = reason
-        return Sent(
-            read.candidate.name,
-            delivery.channel,
-            delivery.delivery_key,
-            DeliveryState.FAILED,
-            reason,
-            None,
-        )
+        quarantine(session, candidate, reason, "publishing", outbox.clock())
+        return _sent(delivery, read.candidate.name, reason)
+
+
+def _sent(delivery: Delivery, work: str, detail: str) -> Sent:
+    is_waiting = delivery.state == DeliveryState.RETRY_WAIT
+    return Sent(
+        work=work,
+        channel=delivery.channel,
+        delivery_key=delivery.delivery_key,
+        state=DeliveryState(delivery.state),
+        detail=detail,
+        next_at=delivery.next_at if is_waiting else None,
+    )
 
 
 def _load(database: Database, delivery_id: int) -> Delivery:
@@ -306,6 +328,5 @@ def _load(database: Database, delivery_id: int) -> Delivery:
 
 
 def _move(delivery: Delivery, to: DeliveryState) -> None:
-    was = DeliveryState(delivery.state)
-    assert to in DELIVERY_MOVES[was], f"delivery {delivery.id}: {was} -> {to}"
+    DELIVERY.require(delivery.state, to, delivery.id)
     delivery.state = to

@@ -1,4 +1,4 @@
-"""Approve, reject, undo: each one transaction, one row in the append-only decision log.
+"""Approve, reject, undo, expire: each one transaction, one row in the append-only decision log.
 
 An approval and its deliveries are committed together: there is no moment at which a work is
 approved and its channels do not know, or the other way round.
@@ -6,8 +6,7 @@ approved and its channels do not know, or the other way round.
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,16 +17,21 @@ from sqlalchemy.orm import Session
 
 from artbot.clock import Clock
 from artbot.config import TextSettings
-from artbot.domain.candidate import CANDIDATE_MOVES, CandidateState
-from artbot.domain.delivery import DeliveryState, Outcome
+from artbot.domain.candidate import CANDIDATE, CandidateState, expires_before
+from artbot.domain.delivery import DELIVERY, DeliveryState, delivery_key, may_have_landed
 from artbot.errors import NotAllowed, PictureChanged, UsageError
-from artbot.files import sha256_of_file
+from artbot.failpoints import failpoint
+from artbot.pictures import BY, fault_of, quarantine
+from db import chain
 from db.engine import Database
-from db.models import Candidate, Decision, Delivery
+from db.models import Candidate, Decision, Delivery, WorkplaceRow
 
-_ON_THE_WAY = (DeliveryState.SENDING, DeliveryState.DELIVERED)
-_NOT_TAKEN = (Outcome.REJECTED, Outcome.UNAVAILABLE)
-"""Outcomes after which the receiver certainly does not have the work."""
+EASTERNMOST = timedelta(hours=14)
+"""No time zone is further ahead of UTC: there a day begins first."""
+_MAY_BE_OUT = (
+    "approved after an old database was restored: it may have been posted before. "
+    "Look, then say `artbot deliveries resolve`"
+)
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,9 @@ class Review:
     database: Database
     works: Path
     texts: TextSettings
-    channels: Sequence[str]
-    """Names of the channels an approved work goes to unless told otherwise."""
+    channels: Mapping[str, timedelta | None]
+    """The channels an approved work goes to unless told otherwise: by name, how long after the first
+    attempt the receiver recognises a repetition (None: it never does)."""
     undo_time: timedelta
     """How long an approved work waits before it may be sent."""
     clock: Clock
@@ -74,30 +79,39 @@ def approve(
     channel: then it goes out now. With other words or channels it is refused.
 
     Raises UsageError (no such candidate or channel), NotAllowed (not pending), PictureChanged (the
-    file is not the recorded one).
+    file is not the recorded one; the candidate is quarantined).
     """
     wanted = list(dict.fromkeys(channels if channels is not None else review.channels))
     for channel in wanted:
         if channel not in review.channels:
             known = ", ".join(review.channels) or "none; add a [channels.NAME] table to artbot.toml"
             raise UsageError(f"there is no channel {channel!r}. Channels: {known}.")
+    fault = None
     with review.database.write() as session:
         candidate = _get(session, candidate_id)
         if candidate.state == CandidateState.APPROVED:
             _check_nothing_new(candidate, words, channels)
-            if not candidate.deliveries:  # approved before there was a channel
+            if _goes_nowhere(candidate):
                 _queue(session, candidate, wanted, review)
             return candidate
         _check_move(candidate, CandidateState.APPROVED)
-        _check_picture(review.works, candidate)
+        fault = fault_of(review.works, candidate)
         now = review.clock()
-        candidate.approved_at = now
-        for name, draft in draft_words(review.texts, candidate).items():
-            written = getattr(words, name)
-            setattr(candidate, name, draft if written is None else written)
-        _decide(session, candidate, CandidateState.APPROVED, author, review.clock)
-        _queue(session, candidate, wanted, review)
-        return candidate
+        if fault is not None:
+            quarantine(session, candidate, fault, author.via, now)
+        else:
+            candidate.approved_at = now
+            for name, draft in draft_words(review.texts, candidate).items():
+                written = getattr(words, name)
+                setattr(candidate, name, draft if written is None else written)
+            _decide(session, candidate, CandidateState.APPROVED, author, review.clock)
+            _queue(session, candidate, wanted, review)
+            failpoint("decision.written")
+    if fault is not None:  # what is approved is what was recorded and shown, or nothing is
+        raise PictureChanged(
+            f"{fault}. Make it again with `artbot reproduce {candidate_id} --restore`."
+        )
+    return candidate
 
 
 def reject(review: Review, candidate_id: int, author: Author) -> Candidate:
@@ -116,15 +130,38 @@ def undo(review: Review, candidate_id: int | None, author: Author) -> Candidate:
     Raises NotAllowed when nothing is left to undo, or when a delivery of the work was begun.
     """
     with review.database.write() as session:
-        last = session.scalars(_undoable(candidate_id)).first()
+        last = session.scalar(_undoable(candidate_id).limit(1))
         if last is None:
             _raise_nothing_to_undo(session, candidate_id)
         candidate = last.candidate
+        _check_move(candidate, CandidateState(last.was))
         if candidate.state == CandidateState.APPROVED:
             _cancel_deliveries(candidate)
             candidate.approved_at = candidate.title = candidate.alt = candidate.caption = None
         _decide(session, candidate, CandidateState(last.was), author, review.clock, undoes=last.id)
         return candidate
+
+
+def expire(review: Review, expire_days: float) -> list[str]:
+    """Put aside the candidates nobody decided about for so long; their names. 0 days: none, ever."""
+    waits = expires_before(expire_days)
+    if waits is None:
+        return []
+    before = review.clock() - waits
+    forgotten = select(Candidate).where(
+        Candidate.state == CandidateState.PENDING,
+        Candidate.rendered_at < before,
+        ~Candidate.decisions.any(Decision.at >= before),  # an undo begins the wait anew
+    )
+    with review.database.read() as session:
+        if session.scalar(forgotten.limit(1)) is None:
+            return []
+    with review.database.write() as session:
+        expired = session.scalars(forgotten).all()
+        for candidate in expired:
+            author = Author(by=BY, via="daemon")
+            _decide(session, candidate, CandidateState.EXPIRED, author, review.clock)
+        return [candidate.name for candidate in expired]
 
 
 def draft_words(texts: TextSettings, candidate: Candidate) -> dict[str, str]:
@@ -151,12 +188,16 @@ def _get(session: Session, candidate_id: int) -> Candidate:
 def _check_move(candidate: Candidate, to: CandidateState) -> None:
     """Ask the state machine; the message says what would help."""
     was = CandidateState(candidate.state)
-    if to not in CANDIDATE_MOVES[was]:
+    # Out of quarantine leads the picture's return (artbot.pictures), and no decision.
+    if was == CandidateState.QUARANTINED or not CANDIDATE.allows(was, to):
         helps = {
             CandidateState.REJECTED: f"Take that back first: artbot undo {candidate.id}",
             CandidateState.APPROVED: f"Take that back first: artbot undo {candidate.id}",
             CandidateState.PLANNED: "Its picture is not made yet.",
             CandidateState.FAILED: "It could not be rendered.",
+            CandidateState.EXPIRED: f"To decide after all: artbot undo {candidate.id}",
+            CandidateState.QUARANTINED: f"{candidate.error}. Make its picture again: "
+            f"artbot reproduce {candidate.id} --restore",
         }
         raise NotAllowed(f"{candidate.id} ({candidate.name}) is {was}. {helps.get(was, '')}")
 
@@ -178,19 +219,6 @@ def _check_nothing_new(candidate: Candidate, words: Words, channels: Sequence[st
         )
 
 
-def _check_picture(works: Path, candidate: Candidate) -> None:
-    """What is approved is what was recorded and shown, or nothing is."""
-    assert candidate.path is not None
-    path = works / candidate.path
-    remedy = f"Make it again with `artbot reproduce {candidate.id} --restore`."
-    try:
-        found = sha256_of_file(path)
-    except OSError as error:
-        raise PictureChanged(f"{path} cannot be read: {error.strerror}. {remedy}") from error
-    if found != candidate.image_sha256:
-        raise PictureChanged(f"{path} is no longer the picture that was made. {remedy}")
-
-
 def _decide(
     session: Session,
     candidate: Candidate,
@@ -199,10 +227,15 @@ def _decide(
     clock: Clock,
     undoes: int | None = None,
 ) -> None:
-    session.add(
+    was = candidate.state
+    CANDIDATE.require(was, now, candidate.id)
+    candidate.state = now  # before the decision: with it the candidate is written as well
+    candidate.row_version += 1
+    chain.append(
+        session,
         Decision(
             candidate_id=candidate.id,
-            was=candidate.state,
+            was=was,
             now=now,
             undoes=undoes,
             image_sha256=candidate.image_sha256,
@@ -212,37 +245,69 @@ def _decide(
             by=author.by,
             via=author.via,
             at=clock(),
-        )
+        ),
     )
-    candidate.state = now
-    candidate.row_version += 1
 
 
 def _queue(session: Session, candidate: Candidate, channels: Sequence[str], review: Review) -> None:
     """One delivery per channel; one that was cancelled by an undo is queued again under its old key."""
     now = review.clock()
+    workplace = session.get_one(WorkplaceRow, 1)
+    # What this database was restored from may be older than a post of this very work. Its batch need not
+    # have been due by then: it can have been made ahead of its time, or once more, but not before its day.
+    may_be_out = (
+        workplace.restored_at is not None
+        and candidate.batch.local_date <= (workplace.restored_at + EASTERNMOST).date()
+    )
     existing = {delivery.channel: delivery for delivery in candidate.deliveries}
     for channel in channels:
         delivery = existing.get(channel)
+        is_doubtful = may_be_out and review.channels[channel] != timedelta.max
         if delivery is None:
+            assert candidate.image_sha256 is not None
             delivery = Delivery(
                 candidate_id=candidate.id,
                 channel=channel,
-                delivery_key=f"msg_{secrets.token_hex(16)}",
+                delivery_key=delivery_key(
+                    workplace.workplace_id, candidate.name, candidate.image_sha256, channel
+                ),
                 created_at=now,
-                num_attempts=0,
             )
             session.add(delivery)
-        delivery.state = DeliveryState.QUEUED
+        elif delivery.state != DeliveryState.CANCELLED:
+            continue
+        delivery.state = DeliveryState.UNCERTAIN if is_doubtful else DeliveryState.QUEUED
+        delivery.last_error = _MAY_BE_OUT if is_doubtful else None
         delivery.num_attempts = 0
         delivery.next_at = now + review.undo_time
 
 
+def _goes_nowhere(candidate: Candidate) -> bool:
+    """Whether it was approved while there was no channel. What was withdrawn since is meant to stay."""
+    assert candidate.approved_at is not None
+    return all(
+        delivery.state == DeliveryState.CANCELLED
+        and not any(
+            entry.act == "withdraw" and entry.at >= candidate.approved_at
+            for entry in delivery.interventions
+        )
+        for delivery in candidate.deliveries
+    )
+
+
 def _undoable(candidate_id: int | None) -> Select[Decision]:
-    """Decisions a person made that no later one undoes, the newest first."""
+    """Decisions a person made that no later one undoes, the newest first; of a candidate that is named,
+    its expiry too. That a picture is missing cannot be undone, only mended."""
     undone = select(Decision.undoes).where(Decision.undoes.is_not(None))
-    query = select(Decision).where(Decision.undoes.is_(None), Decision.id.not_in(undone))
-    if candidate_id is not None:
+    query = select(Decision).where(
+        Decision.undoes.is_(None),
+        Decision.id.not_in(undone),
+        Decision.was != CandidateState.QUARANTINED,
+        Decision.now != CandidateState.QUARANTINED,
+    )
+    if candidate_id is None:
+        query = query.where(Decision.now != CandidateState.EXPIRED)
+    else:
         query = query.where(Decision.candidate_id == candidate_id)
     return query.order_by(Decision.id.desc())
 
@@ -258,12 +323,7 @@ def _raise_nothing_to_undo(session: Session, candidate_id: int | None) -> NoRetu
 
 def _cancel_deliveries(candidate: Candidate) -> None:
     """Cancel every delivery; refuse as soon as one receiver has the work, or may have it."""
-    begun = [
-        delivery.channel
-        for delivery in candidate.deliveries
-        if delivery.state in _ON_THE_WAY
-        or any(attempt.outcome not in _NOT_TAKEN for attempt in delivery.attempts)
-    ]
+    begun = [delivery.channel for delivery in candidate.deliveries if not _can_cancel(delivery)]
     if begun:
         raise NotAllowed(
             f"{candidate.id} ({candidate.name}) has already gone out to {', '.join(begun)}, or may have. "
@@ -272,3 +332,11 @@ def _cancel_deliveries(candidate: Candidate) -> None:
     for delivery in candidate.deliveries:
         delivery.state = DeliveryState.CANCELLED
         delivery.last_error = None
+
+
+def _can_cancel(delivery: Delivery) -> bool:
+    if delivery.state == DeliveryState.CANCELLED:
+        return True
+    absent_at = [entry.at for entry in delivery.interventions if entry.act == "absent"]
+    may_be_out = bool(may_have_landed(delivery.attempts, absent_at))
+    return DELIVERY.allows(delivery.state, DeliveryState.CANCELLED) and not may_be_out

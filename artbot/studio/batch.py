@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -20,19 +20,23 @@ from artbot.clock import Clock
 from artbot.config import ScheduleSettings
 from artbot.domain.candidate import MAX_RENDER_ATTEMPTS, BatchState, CandidateState
 from artbot.domain.seeds import seed_for
-from artbot.errors import NoCheckpoint, RenderFailed
+from artbot.errors import DeviceFailed, NoCheckpoint, RenderFailed
 from artbot.failpoints import failpoint
-from artbot.files import move_into_place
+from artbot.files import move_into_place, sha256_of_file
 from artbot.studio import registry
 from artbot.studio.provenance import Origin
+from artbot.studio.refusals import MAX_REASON, refuse_for_good, refused_for_good
 from artbot.studio.registry import CheckpointEntry
-from artbot.studio.render import Painting, RenderChild, RenderOptions
+from artbot.studio.render import Devices, Painting, RenderChild, RenderOptions
 from db.engine import Database
 from db.models import Batch, Candidate, Checkpoint
-from trainers.errors import CheckpointRefused
+from trainers.errors import CheckpointRefused, WeightsRefused
 from trainers.manifest import class_for
 
 RECIPE_VERSION = 1
+MAX_FAILED_STARTS = 2
+"""When so many checkpoints could not be loaded although nothing is known against them, it is the machine:
+the batch waits, instead of being painted by ever older generators or keeping the worker for hours."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Studio:
     truncation_psi: float
     render_options: RenderOptions
     clock: Clock
+    told: set[tuple[str, str]] = field(default_factory=set, compare=False)
+    """(checkpoint name, reason) of what was passed over: said once, not at every look."""
 
     @property
     def generators(self) -> Path:
@@ -58,7 +64,7 @@ class Listener:
     """Whom to tell while a batch is made."""
 
     on_refused: Callable[[str, str], None]
-    """(checkpoint name, reason): a checkpoint that was passed over."""
+    """(checkpoint name, reason): a checkpoint that was passed over, when that is news."""
     on_painted: Callable[[str, int, int], None]
     """(candidate name, how many are painted, how many there will be)."""
     on_render_error: Callable[[str, str], None]
@@ -86,25 +92,32 @@ def make_batch(
     Only the holder of the worker lock may call this. Raises NoCheckpoint (the batch stays planned,
     its `reason` says what it waits for), RenderFailed, StorageFailed.
     """
+    try:
+        _make(studio, key, listener, should_stop)
+    except (NoCheckpoint, RenderFailed) as error:
+        _note_reason(studio.database, key, str(error))
+        raise
+    return _finish(studio, key)
+
+
+def _make(studio: Studio, key: str, listener: Listener, should_stop: Callable[[], bool]) -> None:
+    devices = Devices(studio.render_options)
     batch = _load(studio.database, key)
     if batch.state == BatchState.PLANNED:
-        try:
-            with _best_generator(studio, batch.schedule, listener) as (entry, child):
-                _write_plan(studio, key, entry)
-                failpoint("batch.planned")
-                _paint_all(studio, key, child, listener, should_stop)
-        except NoCheckpoint as error:
-            _note_reason(studio.database, key, str(error))
-            raise
+        with _best_generator(studio, batch.schedule, listener, devices) as (entry, child):
+            _write_plan(studio, key, entry)
+            failpoint("batch.planned")
+            _paint_all(studio, key, child, listener, devices, should_stop)
     while not should_stop() and _unpainted(studio.database, key):
         sha256 = _load(studio.database, key).checkpoint_sha256
         assert sha256 is not None
-        try:
-            with RenderChild(kept_generator(studio, sha256), studio.render_options) as child:
-                _paint_all(studio, key, child, listener, should_stop)
-        except CheckpointRefused as refused:
-            _fail_rest(studio.database, key, f"its generator is gone: {refused}")
-    return _finish(studio, key)
+        with ExitStack() as stack:
+            try:
+                child = _start(stack, kept_generator(studio, sha256), devices)
+            except CheckpointRefused as refused:
+                _fail_rest(studio.database, key, f"its generator cannot be used: {refused}")
+                return
+            _paint_all(studio, key, child, listener, devices, should_stop)
 
 
 def kept_generator(studio: Studio, sha256: str) -> Path:
@@ -130,25 +143,66 @@ def kept_generator(studio: Studio, sha256: str) -> Path:
 
 @contextmanager
 def _best_generator(
-    studio: Studio, schedule: str, listener: Listener
+    studio: Studio, schedule: str, listener: Listener, devices: Devices
 ) -> Iterator[tuple[CheckpointEntry, RenderChild]]:
     """The best checkpoint that can really paint, loaded. Raises NoCheckpoint listing every refusal."""
     settings = studio.schedules.get(schedule)
     wanted = settings.checkpoint if settings else registry.LATEST
-    refusals = []
+    known = refused_for_good(studio.database)
+    refusals, num_failed_starts = [], 0
     for entry in registry.choose(studio.checkpoints, wanted):
+        if num_failed_starts == MAX_FAILED_STARTS:
+            break
+        name = entry.folder.name
         with ExitStack() as stack:
             try:
                 _check_class(entry, settings.class_name if settings else None)
+                if entry.manifest and entry.manifest.sha256 in known:
+                    raise CheckpointRefused(known[entry.manifest.sha256].reason)
                 kept = registry.keep(entry, studio.generators)
-                child = stack.enter_context(RenderChild(kept, studio.render_options))
+                child = _start(stack, kept, devices)
             except CheckpointRefused as refused:
-                listener.on_refused(entry.folder.name, str(refused))
-                refusals.append(f"{entry.folder.name}: {refused}")
+                reason = str(refused)[:MAX_REASON]
+                if entry.manifest and _lies_in_the_weights(studio, entry.manifest.sha256, refused):
+                    refuse_for_good(
+                        studio.database, entry.manifest, reason, studio.generators, studio.clock()
+                    )
+                    studio.told.discard((name, reason))  # a person had it tried again
+                if (name, reason) not in studio.told:
+                    studio.told.add((name, reason))
+                    listener.on_refused(name, reason)
+                refusals.append(f"{name}: {reason}")
+                continue
+            except RenderFailed as error:
+                num_failed_starts += 1
+                # Said every time: it took its time, and the worker must be seen to live.
+                listener.on_refused(name, f"{error}; nothing is held against it")
+                refusals.append(f"{name}: {error}")
                 continue
             yield entry, child
             return
     raise NoCheckpoint("no checkpoint can be used: " + "; ".join(refusals))
+
+
+def _lies_in_the_weights(studio: Studio, sha256: str, refused: CheckpointRefused) -> bool:
+    """Whether another try comes to the same: unless the copy was damaged between check and loading."""
+    if not isinstance(refused, WeightsRefused):
+        return False
+    try:
+        if (studio.generators / sha256).exists():
+            registry.open_kept(sha256, studio.generators)
+    except CheckpointRefused:
+        return False
+    return True
+
+
+def _start(stack: ExitStack, kept: Path, devices: Devices) -> RenderChild:
+    """A child with that generator loaded, ended with `stack`. Raises as RenderChild does."""
+    while True:
+        try:
+            return stack.enter_context(RenderChild(kept, devices.options))
+        except DeviceFailed as error:
+            devices.failed(error)
 
 
 def _check_class(entry: CheckpointEntry, class_name: str | None) -> None:
@@ -213,9 +267,13 @@ def _paint_all(
     key: str,
     child: RenderChild,
     listener: Listener,
+    devices: Devices,
     should_stop: Callable[[], bool],
 ) -> None:
-    """Paint what is not painted yet; returns early after an error, when the child is to be replaced."""
+    """Paint what is not painted yet; returns early after an error, when the child is to be replaced.
+
+    Raises DeviceFailed when no other child would do better; nothing is held against any picture.
+    """
     waiting = _unpainted(studio.database, key)
     total = _load(studio.database, key).num_candidates
     folder = studio.works / key
@@ -229,15 +287,30 @@ def _paint_all(
         )  # one name per picture: a restart overwrites it
         try:
             painting = child.paint(origin_of(candidate), temporary)
+        except DeviceFailed as error:
+            listener.on_render_error(candidate.name, str(error))
+            devices.failed(error)
+            return
         except RenderFailed as error:
             if not should_stop():
                 listener.on_render_error(candidate.name, str(error))
                 _record_error(studio.database, candidate.id, str(error))
             return
+        _keep_what_lies_there(studio.works, path, painting)
         move_into_place(temporary, path)
         failpoint("batch.rendered")
         _record_painting(studio, candidate.id, path, painting, child)
+        devices.painted()
         listener.on_painted(candidate.name, done, total)
+
+
+def _keep_what_lies_there(works: Path, path: Path, painting: Painting) -> None:
+    """A picture of that name which the database knows nothing of: the same one, painted before a crash; or
+    another, which an older database was restored over. That one may have been published, so it is kept."""
+    if path.exists() and (found := sha256_of_file(path)) != painting.image_sha256:
+        aside = works / "found" / f"{path.stem}-{found[:8]}{path.suffix}"
+        aside.parent.mkdir(exist_ok=True)
+        path.replace(aside)
 
 
 def origin_of(candidate: Candidate) -> Origin:
@@ -296,6 +369,7 @@ def _finish(studio: Studio, key: str) -> BatchState:
                 else BatchState.PARTIAL
             )
             batch.finished_at = studio.clock()
+            batch.reason = None  # what it waited for, if it did
         return BatchState(batch.state)
 
 

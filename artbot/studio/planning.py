@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from artbot.config import ScheduleSettings
-from artbot.domain.calendar import CATCH_UP, DueDay, deadline, due_days
+from artbot.domain.calendar import CATCH_UP, CLOCK_TOLERANCE, DueDay, deadline, due_days
 from artbot.domain.candidate import BatchState
 from db.engine import Database
 from db.models import Batch
-
-CLOCK_TOLERANCE = timedelta(minutes=5)
-"""A row written later than this after the present was written under another clock."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from artbot.errors import NoCheckpoint
 from artbot.files import fsync_folder, write_atomically
 from trainers.errors import CheckpointRefused
+from trainers.header import read_header
 from trainers.manifest import (
     MANIFEST_FILE,
     WEIGHTS_FILE,
@@ -23,6 +24,7 @@ from trainers.manifest import (
     copy_verified_weights,
     read_manifest,
 )
+from trainers.networks import architecture_names
 
 LATEST = "latest"
 
@@ -57,7 +59,9 @@ def verify(entry: CheckpointEntry) -> str | None:
     if entry.manifest is None:
         return entry.refusal
     try:
+        _check_architecture(entry.manifest)
         copy_verified_weights(entry.folder, entry.manifest, destination=None)
+        read_header(entry.folder)
     except CheckpointRefused as refused:
         return str(refused)
     return None
@@ -82,18 +86,26 @@ def choose(checkpoints: Path, wanted: str) -> Iterator[CheckpointEntry]:
 
 
 def keep(entry: CheckpointEntry, generators: Path) -> Path:
-    """The private copy of a checkpoint, made now or before. Raises CheckpointRefused, OSError."""
+    """The private copy of a checkpoint, made now or before. Its header can be believed; it is not loaded.
+
+    Raises WeightsRefused (the header), CheckpointRefused, OSError (the copy cannot be written).
+    """
     if entry.manifest is None:
         raise CheckpointRefused(entry.refusal or "no manifest")
+    _check_architecture(entry.manifest)
     # The original is read in any case: a damaged checkpoint is reported even if a good copy exists.
     kept = generators / entry.manifest.sha256
     if kept.exists():
         copy_verified_weights(entry.folder, entry.manifest, destination=None)
-        return open_kept(entry.manifest.sha256, generators)
+        try:
+            return open_kept(entry.manifest.sha256, generators)
+        except CheckpointRefused:  # the copy was damaged; the original is whole
+            shutil.rmtree(kept)
     building = generators / f".{entry.manifest.sha256[:12]}.{uuid.uuid4().hex[:8]}.tmp"
     building.mkdir(parents=True)
     try:
         copy_verified_weights(entry.folder, entry.manifest, building / WEIGHTS_FILE)
+        read_header(building)
         write_atomically(building / MANIFEST_FILE, entry.manifest.to_json())
         building.rename(kept)
         fsync_folder(generators)
@@ -110,6 +122,15 @@ def open_kept(sha256: str, generators: Path) -> Path:
         raise CheckpointRefused(f"{folder} holds another generator ({manifest.sha256[:12]}…)")
     copy_verified_weights(folder, manifest, destination=None)
     return folder
+
+
+def _check_architecture(manifest: Manifest) -> None:
+    """Said without starting a child, and not held against the weights: a later artbot may know it."""
+    if manifest.arch not in architecture_names():
+        raise CheckpointRefused(
+            f"its architecture {manifest.arch!r} is not known to this artbot: "
+            f"it knows {', '.join(architecture_names())}"
+        )
 
 
 def _read_entry(folder: Path) -> CheckpointEntry:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import select
 import subprocess
 import sys
@@ -10,15 +12,25 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from artbot.errors import ConfigError, RenderFailed, StorageFailed
+from artbot.errors import ConfigError, DeviceFailed, RenderFailed, StorageFailed
 from artbot.redaction import redact
 from artbot.studio.provenance import Origin
-from trainers.errors import CheckpointRefused
+from trainers.errors import CheckpointRefused, WeightsRefused
+
+MAX_ANSWER_BYTES = 1 << 20
+"""A child that says more than this in one line is not ours any more."""
+MAX_WORDS_BYTES = 1 << 16
+"""Read of what it wrote to standard error, from the end."""
+_WHY_NOT = frozenset({"refused", "impossible", "device", "failed", "unwritable"})
+_NOT_PASSED_ON = frozenset({"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"})
+"""Would let torch.load execute what it reads. We never call it; nor shall anything else in the child."""
+
+log = logging.getLogger("artbot")
 
 
 @dataclass(frozen=True)
@@ -54,33 +66,47 @@ class RenderChild:
         """torch version, device and dtype, known once entered."""
 
     def __enter__(self) -> Self:
-        """Start, load, smoke-test. Raises CheckpointRefused, ConfigError (device), RenderFailed."""
+        """Start, load, smoke-test.
+
+        Raises WeightsRefused (it would be the same again), CheckpointRefused, ConfigError (there is no
+        such device), DeviceFailed, RenderFailed.
+        """
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [
-                sys.executable,
-                "-m",
-                "artbot.studio.render_child",
-                str(self._kept),
-                self._options.device,
+                # -P: whatever lies in the folder we were started in is no module.
+                *(sys.executable, "-P", "-m", "artbot.studio.render_child"),
+                *(str(self._kept), self._options.device, str(os.getpid())),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=dict(self._options.environment),
+            env={
+                name: value
+                for name, value in self._options.environment.items()
+                if name not in _NOT_PASSED_ON
+            },
             start_new_session=True,  # Ctrl-C in the terminal is ours to handle
         )
         try:
-            answer = self._read_answer(self._options.start_timeout_s, "starting")
+            answer = self._read_answer(self._options.start_timeout_s, "starting", "ready")
             if "refused" in answer:
-                raise CheckpointRefused(answer["refused"])
+                kind = WeightsRefused if answer["is_final"] else CheckpointRefused
+                raise kind(answer["refused"])
             if "impossible" in answer:
                 raise ConfigError(answer["impossible"])
             self.environment = answer["ready"]
+            for remark in answer["remarks"]:
+                log.debug("the render process %s", remark)
         except BaseException:
             self._end()
             raise
         return self
+
+    @property
+    def pid(self) -> int:
+        """Its process id, once entered."""
+        return self._process.pid
 
     def __exit__(
         self,
@@ -93,7 +119,8 @@ class RenderChild:
     def paint(self, origin: Origin, path: Path) -> Painting:
         """Render one picture to `path` (temporary; the caller renames it).
 
-        Raises RenderFailed (the picture's or the child's fault), StorageFailed (the disk's).
+        Raises RenderFailed (the picture's or the child's fault), DeviceFailed (the device's; this child
+        has ended), StorageFailed (the disk's).
         """
         assert self._process.stdin is not None
         request = json.dumps({"origin": origin, "path": str(path)}).encode() + b"\n"
@@ -102,14 +129,15 @@ class RenderChild:
             self._process.stdin.flush()
         except OSError as error:
             raise RenderFailed(f"the render process has ended: {self._last_words()}") from error
-        answer = self._read_answer(self._options.picture_timeout_s, "painting")
+        answer = self._read_answer(self._options.picture_timeout_s, "painting", "painted")
         if "unwritable" in answer:
             raise StorageFailed(f"cannot write {path.parent}: {answer['unwritable']}")
         if "failed" in answer:
             raise RenderFailed(answer["failed"])
         return Painting(**answer["painted"])
 
-    def _read_answer(self, timeout_s: float, doing: str) -> dict[str, Any]:
+    def _read_answer(self, timeout_s: float, doing: str, wanted: str) -> dict[str, Any]:
+        """What the child says next: `wanted`, or why not."""
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
         deadline = time.monotonic() + timeout_s
@@ -123,16 +151,30 @@ class RenderChild:
             if not chunk:
                 raise RenderFailed(f"the render process ended while {doing}: {self._last_words()}")
             self._unread += chunk
+            if len(self._unread) > MAX_ANSWER_BYTES:
+                raise RenderFailed(f"the render process gave no usable answer while {doing}")
         line, _, self._unread = self._unread.partition(b"\n")
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer: dict[str, Any] = json.loads(line)
+            is_usable = bool(answer.keys() & {wanted, *_WHY_NOT})
+        except (ValueError, AttributeError):  # no JSON; no object
+            is_usable = False
+        if not is_usable:
+            raise RenderFailed(f"the render process gave no usable answer while {doing}")
+        if "device" in answer:
+            raise DeviceFailed(f"the device failed while {doing}: {answer['device']}")
         return answer
 
     def _last_words(self) -> str:
         """How the child ended and the last line it wrote to standard error."""
-        code = self._process.wait(timeout=5)
-        self._errors.seek(0)
+        try:
+            code = self._process.wait(timeout=5)
+            how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        except subprocess.TimeoutExpired:
+            how = "it closed its output and stayed"
+        length = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, length - MAX_WORDS_BYTES))
         lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-        how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
         return redact(f"{how}; {lines[-1]}" if lines else how)
 
     def _end(self) -> None:
@@ -148,3 +190,32 @@ class RenderChild:
             self._process.wait()
         self._process.stdout.close()
         self._errors.close()
+
+
+class Devices:
+    """Which device the next child is begun on: the one there is, until it fails.
+
+    A child whose device failed is followed by one on the same device: a new process finds memory that
+    the old one held, and a card that was reset. If that fails as well before it has painted anything,
+    `device = "auto"` means the processor from then on, for this batch; every picture's recorded
+    environment says where it was made. A device that was named is waited for instead: who names one
+    wants its pixels. Pictures are painted one by one in any case, so there is no smaller batch to try.
+    """
+
+    def __init__(self, options: RenderOptions) -> None:
+        self.options = options
+        self._num_failures = 0
+
+    def failed(self, error: DeviceFailed) -> None:
+        """To be called before the next child is begun. Raises `error` if none should be."""
+        self._num_failures += 1
+        if self._num_failures == 1:
+            return
+        if self.options.device != "auto":
+            raise error
+        self.options = replace(self.options, device="cpu")
+        self._num_failures = 0
+
+    def painted(self) -> None:
+        """A device that fails now and then may do so: it gets on."""
+        self._num_failures = 0

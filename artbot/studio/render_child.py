@@ -1,9 +1,10 @@
 """The render child: the only part of the service that imports torch.
 
-Started by `artbot.studio.render` as `python -m artbot.studio.render_child FOLDER DEVICE`. It loads
-the kept generator in FOLDER, says whether it can paint, then answers one request per line of
-standard input with one line of standard output, both JSON. It ends when its input ends, so it never
-outlives the process that started it. It sees neither the database nor the configuration.
+Started by `artbot.studio.render` as `python -m artbot.studio.render_child FOLDER DEVICE PARENT`. It
+gives up what it does not need (`artbot.studio.confinement`), loads the kept generator in FOLDER, says
+whether it can paint, then answers one request per line of standard input with one line of standard
+output, both JSON. It ends when its input ends or when PARENT, a process id, does. It sees neither the
+database nor the configuration.
 """
 
 from __future__ import annotations
@@ -16,30 +17,44 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+from artbot.studio.confinement import confine, limit_memory
+
 
 def main() -> None:
     # A stop request goes to the parent, which closes our input when it has what it wants.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     answers = _private_stdout()
-    folder, device = Path(sys.argv[1]), sys.argv[2]
+    folder, device, parent = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    remarks = confine(parent, device)
 
     from trainers import share_the_processor
-    from trainers.errors import CheckpointRefused
+    from trainers.errors import CheckpointRefused, DeviceFault, WeightsRefused
 
     share_the_processor()
 
-    try:
-        from trainers.inference import load_generator, resolve_device
+    from trainers.inference import load_generator, resolve_device
+    from trainers.manifest import read_manifest
 
-        generator = load_generator(folder, resolve_device(device))
-    except CheckpointRefused as refused:
-        _answer(answers, {"refused": str(refused)})
-        return
-    except ValueError as error:  # the device
+    try:
+        device = resolve_device(device)
+    except ValueError as error:
         _answer(answers, {"impossible": f"[studio] device: {error}"})
         return
-    _answer(answers, {"ready": generator.environment()})
+    try:
+        if device == "cpu":
+            limit_memory(read_manifest(folder).num_bytes)
+        generator = load_generator(folder, device)
+    except CheckpointRefused as refused:
+        is_final = isinstance(refused, WeightsRefused)
+        _answer(answers, {"refused": str(refused), "is_final": is_final})
+        return
+    except (MemoryError, RuntimeError, DeviceFault) as error:
+        if not _is_the_devices_fault(error):
+            raise
+        _answer(answers, {"device": _words(error)})
+        return
+    _answer(answers, {"ready": generator.environment(), "remarks": remarks})
     for line in sys.stdin:
         request = json.loads(line)
         try:
@@ -49,7 +64,29 @@ def main() -> None:
         except OSError as error:
             _answer(answers, {"unwritable": str(error)})
         except (MemoryError, RuntimeError) as error:
-            _answer(answers, {"failed": f"{type(error).__name__}: {error}"})
+            if _is_the_devices_fault(error):
+                _answer(answers, {"device": _words(error)})
+                return  # after a CUDA error nothing works in this process any more
+            _answer(answers, {"failed": _words(error)})
+
+
+def _is_the_devices_fault(error: Exception) -> bool:
+    """No memory left, or a card that fell off the bus: not the picture's fault, nor the generator's."""
+    from trainers.errors import DeviceFault, is_out_of_memory
+
+    said = ("CUDA error", "CUDA driver", "CUDNN_STATUS", "CUBLAS_STATUS")
+    return (
+        isinstance(error, DeviceFault)
+        or is_out_of_memory(error)
+        or type(error).__name__ == "AcceleratorError"
+        or any(words in str(error) for words in said)
+    )
+
+
+def _words(error: Exception) -> str:
+    """On one line: CUDA's own messages go on with advice about debugging it."""
+    first_line = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first_line}"
 
 
 def _paint(generator: Any, request: dict[str, Any]) -> dict[str, Any]:

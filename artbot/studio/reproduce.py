@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from artbot.domain.candidate import CandidateState
 from artbot.errors import NotAllowed, RenderFailed
 from artbot.files import move_into_place
+from artbot.pictures import reinstate
 from artbot.studio.batch import Studio, kept_generator, origin_of
 from artbot.studio.provenance import pixel_sha256
 from artbot.studio.render import RenderChild
@@ -75,7 +77,8 @@ def _pixels(path: Path) -> np.ndarray | None:
 
 
 def restore_file(studio: Studio, candidate: Candidate) -> bool:
-    """Paint the candidate's file anew; True if it is, to the byte, the one that was recorded.
+    """Paint the candidate's file anew; True if it is, to the byte, the one that was recorded. A
+    quarantined candidate is then what it was before.
 
     Otherwise nothing is put in its place: an approval must stand for the picture that was seen.
     """
@@ -91,6 +94,14 @@ def restore_file(studio: Studio, candidate: Candidate) -> bool:
         if painting.image_sha256 != candidate.image_sha256:
             return False
         move_into_place(temporary, path)
+        _reinstate(studio, candidate.id)
         return True
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _reinstate(studio: Studio, candidate_id: int) -> None:
+    with studio.database.write() as session:
+        candidate = session.get_one(Candidate, candidate_id)
+        if candidate.state == CandidateState.QUARANTINED:
+            reinstate(session, candidate, "studio", studio.clock())

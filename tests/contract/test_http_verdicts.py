@@ -683,3 +683,32 @@ def test_an_encrypted_connection_that_breaks_after_the_request_is_unknown(
     with serve_tls(certificate, behaviour) as server:
         assert judged(https(server)) == "OutcomeUnknown"
     assert len(server.requests) == 1
+
+
+# Through a proxy, if the channel says so
+
+
+def through(proxy: str, url: str = "http://receiver.example/hook") -> http.Answer:
+    return http.post(url, b"{}", HEADERS, NOON, proxy=proxy)
+
+
+def test_a_channels_proxy_is_used_and_looks_the_receiver_up_itself() -> None:
+    with serve(answers(http_answer(200, b"passed on"))) as proxy:
+        assert through(proxy.url).excerpt == "passed on"
+    assert proxy.requests[0].head.startswith("POST http://receiver.example/hook HTTP/1.1")
+
+
+def test_a_proxy_that_refuses_the_tunnel_or_is_away_has_let_nothing_through() -> None:
+    with serve(answers(http_answer(407))) as proxy:
+        with pytest.raises(Unavailable, match="through the proxy"):
+            through(proxy.url, "https://receiver.example/hook")
+        assert proxy.requests[0].head.startswith("CONNECT receiver.example:443")
+    with pytest.raises(Unavailable, match="through the proxy"):
+        through("http://127.0.0.1:1")
+
+
+def test_the_environments_proxy_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve(answers(http_answer(200))) as proxy, serve(answers(http_answer(200))) as receiver:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert judged(receiver.url) == "delivered"
+        assert proxy.num_connections == 0

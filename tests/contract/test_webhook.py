@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,10 @@ SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "webhook.schema.json"
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(open_database(tmp_path / "artbot.sqlite3"), tmp_path / "works", SetClock())
+def desk(tmp_path: Path, database_at: Path | str) -> Iterator[Desk]:
+    database = open_database(database_at)
+    yield Desk(database, tmp_path / "works", SetClock())
+    database.close()
 
 
 def an_event(desk: Desk, words: Words = NO_WORDS) -> Event:
@@ -198,10 +201,12 @@ def test_an_event_tells_the_work_and_carries_the_approved_picture(desk: Desk) ->
     assert (image.width, image.height, image.bytes) == (8, 8, path.stat().st_size)
 
 
-def test_the_bytes_are_the_same_for_every_attempt_however_late(desk: Desk) -> None:
+def test_the_bytes_are_the_same_for_every_attempt_however_late(
+    desk: Desk, database_at: Path | str
+) -> None:
     first = event_bytes(an_event(desk))
     desk.clock.now += timedelta(days=3)
-    again = open_database(desk.works.parent / "artbot.sqlite3")
+    again = open_database(database_at)
     assert event_bytes(event_of(again, desk.works, 1)) == first
 
 

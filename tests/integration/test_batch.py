@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from artbot.domain.seeds import seed_for
-from tests.conftest import SCHEDULE, Place, export_tiny
+from tests.conftest import SCHEDULE, Consumer, Place, export_tiny
 
 
 def rows(place: Place, query: str) -> list[tuple[object, ...]]:
@@ -65,10 +65,35 @@ def test_a_picture_painted_over_is_noticed_and_restored_to_the_byte(painted: Pla
     original = path.read_bytes()
     Image.new("RGB", (32, 32), "red").save(path)
     painted.run("approve", "1").refused(1, "no longer the picture")
+    painted.run("approve", "1").refused(1, "is quarantined", "artbot reproduce 1 --restore")
     painted.run("reproduce", "1").refused(0, "missing or damaged")
+    assert painted.json("show", "1")["state"] == "quarantined"
     assert painted.run("reproduce", "1", "--restore").code == 0
     assert path.read_bytes() == original
+    assert painted.json("show", "1")["state"] == "pending"
     assert painted.run("approve", "1").code == 0
+
+
+def test_an_approved_work_whose_picture_was_swapped_is_held_and_sent_once_it_is_restored(
+    painted: Place, consumer: Consumer
+) -> None:
+    painted.configure((painted.root / "artbot.toml").read_text() + consumer.channel())
+    painted.run("approve", "1")
+    Image.new("RGB", (32, 32), "red").save(painted.json("show", "1")["file"])
+    assert painted.run("publish").code == 1
+    assert consumer.verdicts() == []
+    story = painted.json("show", "1")
+    assert (story["state"], story["deliveries"][0]["state"]) == ("quarantined", "held")
+    painted.run("deliveries", "retry", "1").refused(1, "waits for its picture", "--restore")
+    painted.run("undo", "1").refused(1, "is quarantined", "--restore")
+    assert painted.run("reproduce", "1", "--restore").code == 0
+    assert painted.run("publish").code == 0
+    assert consumer.verdicts() == ["stored"]
+    assert [(d["was"], d["now"]) for d in painted.json("show", "1")["decisions"]] == [
+        ("pending", "approved"),
+        ("approved", "quarantined"),
+        ("quarantined", "approved"),
+    ]
 
 
 def test_a_damaged_checkpoint_is_refused_with_its_reason_and_the_one_before_is_used(

@@ -177,7 +177,14 @@ def test_a_published_work_cannot_be_taken_back(painted: Place, consumer: Consume
 
 
 def test_json_is_all_there_is_on_standard_output(painted: Place) -> None:
-    for command in (["status"], ["review"], ["show", "1"], ["checkpoints"], ["deliveries", "list"]):
+    for command in (
+        ["status"],
+        ["review"],
+        ["show", "1"],
+        ["checkpoints"],
+        ["deliveries", "list"],
+        ["channels", "list"],
+    ):
         json.loads(painted.run(*command, "--json").out)
 
 

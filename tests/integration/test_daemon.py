@@ -13,6 +13,7 @@ from threading import Event, Thread
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from artbot.clock import system_boot
 from artbot.config import load_settings
 from artbot.daemon.run import Daemon
 from artbot.daemon.supervision import BEAT_EVERY_S, Supervision
@@ -61,19 +62,27 @@ def test_no_sign_of_life_while_nothing_advances(
 ) -> None:
     """A round that hangs is not covered up by a thread that beats."""
     address = painted.root / "notify"
-    hangs = Event()
+    hangs, released = Event(), Event()
+
+    def hang(*_: object) -> list[object]:
+        hangs.set()
+        released.wait(60)
+        return []
+
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(address))
         systemd.setblocking(False)
-        monkeypatch.setattr("artbot.daemon.run.ensure_due", lambda *_: [hangs.wait(5)][1:])
+        monkeypatch.setattr("artbot.daemon.run.ensure_due", hang)
         supervision = Supervision({"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "1000000"})
         workplace = Workplace(load_settings(painted.root, settings_models()))
         round_ = Thread(target=Daemon(workplace, lambda: True, supervision).round)
         round_.start()
+        assert hangs.wait(60)
+        assert systemd.recv(1000) == b"WATCHDOG=1", "the look at the clock was some work"
         time.sleep(2 * BEAT_EVERY_S)
         with pytest.raises(BlockingIOError):
             systemd.recv(1000)
-        hangs.set()
+        released.set()
         round_.join()
         assert systemd.recv(1000) == b"WATCHDOG=1"
 
@@ -171,8 +180,12 @@ def test_batch_asks_the_running_daemon_and_waits_for_it(
 def test_days_missed_are_recorded_and_the_recent_ones_caught_up(painted: Place) -> None:
     """Five days later, by the clock the daemon is given."""
     settings = load_settings(painted.root, settings_models())
-    later = datetime.now(UTC).replace(hour=1) + timedelta(days=5)
-    workplace = Workplace(settings, clock=lambda: later)
+    days = timedelta(days=5)
+    later = datetime.now(UTC).replace(hour=1) + days
+    boot_id, boot_s = system_boot()
+    workplace = Workplace(
+        settings, clock=lambda: later, boot=lambda: (boot_id, boot_s + days.total_seconds())
+    )
     assert Daemon(workplace, lambda: False, Supervision({})).round()
     from sqlalchemy import select
 

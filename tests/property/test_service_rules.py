@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
@@ -88,10 +87,8 @@ def test_the_next_deadline_is_less_than_26_hours_away_and_then_is_due(
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    opened = open_database(tmp_path_factory.mktemp("planning") / "artbot.sqlite3")
-    yield opened
-    opened.close()
+def database(shared_database: Database) -> Database:
+    return shared_database
 
 
 _numbers = itertools.count()
@@ -185,8 +182,8 @@ def test_a_clock_that_is_set_back_and_forth_makes_no_day_twice(
     assert dates == [dates[0] + timedelta(days=n) for n in range(len(dates))]
 
 
-def test_two_processes_that_wake_at_once_plan_each_day_once(tmp_path: Path) -> None:
-    one, two = (open_database(tmp_path / "artbot.sqlite3") for _ in range(2))
+def test_two_processes_that_wake_at_once_plan_each_day_once(database_at: Path | str) -> None:
+    one, two = (open_database(database_at) for _ in range(2))
     schedules = fresh(at="07:00")
     now = START
     ensure_due(one, schedules, now)
@@ -229,9 +226,9 @@ def test_batches_besides_the_days_own_are_numbered_and_do_not_count_as_the_days(
 
 
 def test_a_batch_that_could_not_be_made_in_time_is_given_up_with_the_reason(
-    tmp_path: Path,
+    database_at: Path | str,
 ) -> None:
-    database = open_database(tmp_path / "artbot.sqlite3")
+    database = open_database(database_at)
     schedules = fresh(at="07:00")
     due_at = datetime(2026, 1, 5, 7, tzinfo=UTC)
     (planned,) = ensure_due(database, schedules, due_at)

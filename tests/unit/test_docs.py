@@ -100,7 +100,8 @@ def test_the_channel_in_the_documents_is_a_whole_channel(tmp_path: Path) -> None
     code = re.search(r"```python\n(.*?)```", page, re.S)
     assert code is not None
     imports = (
-        "from base64 import b64decode\nfrom datetime import datetime\nfrom pathlib import Path\n"
+        "from base64 import b64decode\nfrom datetime import datetime, timedelta\n"
+        "from pathlib import Path\n"
         "from typing import Literal\nfrom artbot.config import Section\n"
         "from artbot.errors import Unavailable\nfrom artbot.files import write_atomically\n"
         "from artbot.publishing.channels import Channel, Parcel, Receipt\n"
@@ -156,3 +157,11 @@ def an_event(picture: bytes) -> Event:
             },
         }
     )
+
+
+def test_the_states_are_drawn_from_the_code() -> None:
+    from artbot.domain import MACHINES
+    from artbot.domain.machine import draw
+
+    drawn = (CHECKOUT / "docs/states.md").read_text("utf-8")
+    assert drawn == draw(MACHINES), "write it anew: make docs"

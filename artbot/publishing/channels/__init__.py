@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -46,17 +46,17 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Channel:
-    """A kind of channel.
-
-    Every kind here can be repeated safely: its receiver recognises `delivery_key`. So a delivery whose
-    outcome is unknown is sent again.
-    """
+    """A kind of channel."""
 
     name: str
     """The `type` in [channels.NAME]."""
     settings_model: type[Section]
     open: Callable[[Any, Path], Sender]
     """(settings, workplace) -> Sender. Raises ConfigError when the secret cannot be had."""
+    recognises_for: timedelta | None
+    """How long after the first attempt its receiver recognises a repetition by the `delivery_key`: within
+    it a delivery whose outcome is unknown is sent again. None: it never does, and a person is asked.
+    Promise less than the receiver keeps, by LATE_EFFECT: the last repetition may take effect so late."""
 
 
 def channel_kinds() -> dict[str, Channel]:
@@ -72,6 +72,12 @@ def channel_kinds() -> dict[str, Channel]:
 def settings_models() -> dict[str, type[Section]]:
     """What artbot.config validates [channels.NAME] with."""
     return {name: channel.settings_model for name, channel in channel_kinds().items()}
+
+
+def recognition(settings: Settings) -> dict[str, timedelta | None]:
+    """`recognises_for` of every configured channel."""
+    kinds = channel_kinds()
+    return {name: kinds[channel.type].recognises_for for name, channel in settings.channels.items()}
 
 
 def open_channels(settings: Settings) -> Mapping[str, Sender]:

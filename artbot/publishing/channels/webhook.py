@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
@@ -35,6 +35,8 @@ class WebhookSettings(SecretReference):
     """Plain http to another machine: signed, but readable on the way."""
     allow_private: bool = False
     """The receiver is on this machine or in the person's own network."""
+    proxy: str | None = None
+    """`http://HOST:PORT` that everything goes through. The environment's proxies are not used."""
 
     @model_validator(mode="after")
     def _usable_url(self) -> Self:
@@ -53,16 +55,21 @@ class WebhookSettings(SecretReference):
             raise ValueError(
                 f"url {self.url!r} is not encrypted; use https, or say allow_http = true if the way there is yours"
             )
+        if self.proxy is not None and not urlsplit(self.proxy).hostname:
+            raise ValueError(f"proxy {self.proxy!r} is no address; write http://HOST:PORT")
         return self
 
 
 class WebhookSender:
     """Signs and posts events to one endpoint."""
 
-    def __init__(self, url: str, key: bytes, *, allow_private: bool) -> None:
+    def __init__(
+        self, url: str, key: bytes, *, allow_private: bool, proxy: str | None = None
+    ) -> None:
         self._url = url
         self._key = key
         self._allow_private = allow_private
+        self._proxy = proxy
 
     def send(self, parcel: Parcel, now: datetime) -> Receipt:
         from artbot.publishing import http  # requests: only who sends needs it
@@ -76,7 +83,12 @@ class WebhookSender:
         }
         try:
             answer = http.post(
-                self._url, parcel.body, headers, now, allow_private=self._allow_private
+                self._url,
+                parcel.body,
+                headers,
+                now,
+                allow_private=self._allow_private,
+                proxy=self._proxy,
             )
         except Rejected as rejected:
             if rejected.status in (401, 403):
@@ -133,7 +145,14 @@ def _is_private(host: str) -> bool:
 
 def _open(settings: WebhookSettings, workplace: Path) -> WebhookSender:
     key = parse_secret(settings.read_secret(workplace))
-    return WebhookSender(settings.url, key, allow_private=settings.allow_private)
+    return WebhookSender(
+        settings.url, key, allow_private=settings.allow_private, proxy=settings.proxy
+    )
 
 
-CHANNEL = Channel(name="webhook", settings_model=WebhookSettings, open=_open)
+CHANNEL = Channel(
+    name="webhook",
+    settings_model=WebhookSettings,
+    open=_open,
+    recognises_for=timedelta.max,  # Standard Webhooks 1.0: `webhook-id` is the receiver's idempotency key
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,11 @@ from tests.unit.service.kit import Desk, SetClock
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(tmp_path / "db" / "artbot.sqlite3")
+def database(database_at: Path | str, migrated_file: Path) -> Iterator[Database]:
+    if isinstance(database_at, Path):
+        database_at.parent.mkdir()
+        shutil.copy(migrated_file, database_at)
+    opened = open_database(database_at)
     yield opened
     opened.close()
 

@@ -11,28 +11,46 @@ import hashlib
 import io
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
+from sqlalchemy.orm import Session
 
 from artbot.config import TextSettings
-from artbot.domain.candidate import BatchState, CandidateState
+from artbot.domain.candidate import BATCH, CANDIDATE, BatchState, CandidateState
+from artbot.domain.channel import CHANNEL
+from artbot.domain.delivery import DELIVERY
+from artbot.domain.machine import Machine
 from artbot.domain.seeds import seed_for
 from artbot.publishing.channels import Sender
 from artbot.publishing.channels.webhook import WebhookSender
+from artbot.publishing.interventions import Actor
 from artbot.publishing.outbox import Outbox, Sent, deliver_due
 from artbot.review.decisions import Author, Review, approve
 from db.engine import Database
-from db.models import Attempt, Batch, Candidate, Checkpoint, Decision, Delivery
+from db.models import (
+    Attempt,
+    Batch,
+    Candidate,
+    ChannelStatus,
+    Checkpoint,
+    Decision,
+    Delivery,
+    Intervention,
+    WorkplaceRow,
+)
 from trainers.manifest import MANIFEST_FILE, WEIGHTS_FILE, DatasetFacts, Manifest
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SATURDAY = date(2026, 11, 21)
 ANNA = Author(by="anna", via="test")
+BEN = Actor(by="ben", via="test")
 KEY = bytes(range(32))
 """Signs the webhooks of these tests."""
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
@@ -74,6 +92,48 @@ def a_batch(schedule: str = "daily", day: date = SATURDAY, state: str = BatchSta
     )
 
 
+Stateful = Batch | Candidate | Delivery | ChannelStatus
+MACHINES: dict[type[Stateful], Machine[Any]] = {
+    Batch: BATCH,
+    Candidate: CANDIDATE,
+    Delivery: DELIVERY,
+    ChannelStatus: CHANNEL,
+}
+
+
+def route(machine: Machine[Any], to: str, was: str | None = None) -> list[str]:
+    """The states on a shortest way to `to`: from the row's beginning, or from state `was`."""
+    ways: deque[tuple[str | None, list[str]]] = deque([(was, [])])
+    seen = {was}
+    while ways:
+        here, way = ways.popleft()
+        if here == to:
+            return way
+        for move in machine.moves:
+            if move.was == here and move.now not in seen:
+                seen.add(move.now)
+                ways.append((move.now, [*way, str(move.now)]))
+    raise AssertionError(f"no way leads a {machine.name} from {was} to {to}")
+
+
+def put(session: Session, row: Stateful) -> None:
+    """Insert `row` as the machine begins it, and walk it to the state it is wanted in."""
+    first, *rest = route(MACHINES[type(row)], row.state)
+    row.state = first
+    session.add(row)
+    session.flush()
+    for state in rest:
+        row.state = state
+        session.flush()
+
+
+def move(session: Session, row: Stateful, to: str) -> None:
+    """Walk a row that is there to another state."""
+    for state in route(MACHINES[type(row)], to, row.state):
+        row.state = state
+        session.flush()
+
+
 def a_checkpoint() -> Checkpoint:
     return Checkpoint(
         sha256=CHECKPOINT,
@@ -92,8 +152,7 @@ def add_works(
         session.add(a_checkpoint())
         session.flush()
         batch = a_batch()
-        session.add(batch)
-        session.flush()
+        put(session, batch)
         (works / batch.key).mkdir(parents=True)
         for index in range(1, count + 1):
             name = f"{batch.key}-{index:02d}"
@@ -116,9 +175,9 @@ def add_works(
                 image_sha256=hashlib.sha256(content).hexdigest(),
                 pixel_sha256="b" * 64,
                 environment={"torch": "2.13"},
+                approved_at=NOON if state == CandidateState.APPROVED else None,
             )
-            session.add(candidate)
-            session.flush()
+            put(session, candidate)
             added.append(candidate.id)
     return added
 
@@ -147,6 +206,21 @@ def deliveries(database: Database) -> list[Delivery]:
 def attempts(database: Database) -> list[Attempt]:
     with database.read() as session:
         return list(session.query(Attempt).order_by(Attempt.id))
+
+
+def interventions(database: Database) -> list[Intervention]:
+    with database.read() as session:
+        return list(session.query(Intervention).order_by(Intervention.id))
+
+
+def workplace_row(database: Database) -> WorkplaceRow:
+    with database.read() as session:
+        return session.get_one(WorkplaceRow, 1)
+
+
+def standing(database: Database, channel: str = "studio") -> ChannelStatus:
+    with database.read() as session:
+        return session.get_one(ChannelStatus, channel)
 
 
 def write_checkpoint(
@@ -306,6 +380,8 @@ class Desk:
     works: Path
     clock: SetClock
     channels: tuple[str, ...] = ("studio",)
+    recognises_for: timedelta | None = timedelta.max
+    """How long the receivers of these channels recognise a repetition; None: never."""
     undo_time: timedelta = timedelta()
     random_share: float = 0.0
 
@@ -315,10 +391,14 @@ class Desk:
             database=self.database,
             works=self.works,
             texts=TextSettings(),
-            channels=self.channels,
+            channels=self.recognition,
             undo_time=self.undo_time,
             clock=self.clock,
         )
+
+    @property
+    def recognition(self) -> dict[str, timedelta | None]:
+        return dict.fromkeys(self.channels, self.recognises_for)
 
     def approve_one(self) -> int:
         (work,) = add_works(self.database, self.works)
@@ -329,7 +409,14 @@ class Desk:
         senders: dict[str, Sender] = {
             name: WebhookSender(url, KEY, allow_private=True) for name in self.channels
         }
-        return Outbox(self.database, self.works, senders, self.clock, lambda: self.random_share)
+        return Outbox(
+            self.database,
+            self.works,
+            senders,
+            self.recognition,
+            self.clock,
+            lambda: self.random_share,
+        )
 
     def send(self, url: str) -> list[Sent]:
         """Send what is due now."""

@@ -97,7 +97,7 @@ def test_weekdays_are_named_and_monday_is_the_first(tmp_path: Path) -> None:
 
 def uncommented(example: str) -> str:
     """The example with every commented-out table and key switched on."""
-    switch = re.compile(r"^(?:# )+(\[[a-z.]+\]|[a-z_]+ = .*)$")
+    switch = re.compile(r"^(?:# )+(\[[a-z.]+\](?: +# .*)?|[a-z_]+ = .*)$")
     return "\n".join(switch.sub(r"\1", line) for line in example.splitlines())
 
 

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import socket
-import sqlite3
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
-from artbot.domain.delivery import RETRY_AFTER_S, DeliveryState
+from artbot.domain.delivery import MAX_ATTEMPTS, RETRY_AFTER_S, SEND_WITHIN, DeliveryState
 from artbot.errors import NotAllowed, Unavailable, UsageError
+from artbot.pictures import quarantine, reinstate
 from artbot.publishing.channels import Parcel, Receipt
-from artbot.publishing.outbox import (
-    Sent,
-    count_by_state,
-    deliver_due,
-    has_due,
-    list_deliveries,
-    recover_interrupted,
-    retry,
-)
+from artbot.publishing.interventions import resolve, resume_channel, retry
+from artbot.publishing.outbox import Sent, deliver_due, has_due, recover_interrupted
+from artbot.publishing.reading import count_by_state, list_deliveries
 from artbot.redaction import register_secret
 from artbot.review.decisions import Words, approve, undo
-from db.models import Delivery
+from db.engine import open_database
+from db.models import Attempt, Candidate, Delivery
 from tests.unit.service.kit import (
     ANNA,
+    BEN,
     KEY,
     NOON,
     Desk,
@@ -36,8 +34,12 @@ from tests.unit.service.kit import (
     add_works,
     answers,
     attempts,
+    candidate,
+    decisions,
     deliveries,
     http_answer,
+    interventions,
+    move,
     picture_of,
     serve,
 )
@@ -112,21 +114,25 @@ def test_after_an_error_the_same_bytes_go_out_under_the_same_id_with_a_new_signa
     assert len({a.body_sha256 for a in recorded}) == 1
 
 
-def test_the_waits_follow_the_schedule_and_the_tenth_failure_is_the_last(desk: Desk) -> None:
+def test_the_waits_follow_the_schedule_and_with_its_last_attempt_a_delivery_is_given_up(
+    desk: Desk,
+) -> None:
+    """The channel is paused after a week of this; here somebody resumes it again and again."""
     desk.approve_one()
     waits = []
     with serve(answers(BUSY)) as server:
-        for _ in range(10):
+        for _ in range(MAX_ATTEMPTS):
             (sent,) = desk.send(server.url)
             if sent.next_at:
                 waits.append((sent.next_at - desk.clock()).total_seconds())
                 desk.clock.now = sent.next_at
+            resume_channel(desk.database, "studio", BEN, desk.clock())
         desk.clock.advance(days=30)
         assert desk.send(server.url) == []
     assert tuple(waits) == RETRY_AFTER_S
-    assert len(server.requests) == 10
+    assert len(server.requests) == MAX_ATTEMPTS == 20
     delivery = the_delivery(desk)
-    assert (delivery.state, delivery.num_attempts) == ("failed", 10)
+    assert (delivery.state, delivery.num_attempts) == ("dead", 20)
     assert "503" in (delivery.last_error or "")
 
 
@@ -192,19 +198,19 @@ def test_a_request_to_stop_is_heard_between_two_deliveries(desk: Desk) -> None:
 
 
 def test_the_attempt_is_in_the_database_before_the_request_reaches_the_receiver(
-    desk: Desk,
+    desk: Desk, database_at: Path | str
 ) -> None:
     seen: list[tuple[object, ...]] = []
-    path = desk.works.parent / "db" / "artbot.sqlite3"
+    question = text(
+        "SELECT d.state, d.num_attempts, d.delivery_key, a.outcome, a.body_sha256"
+        " FROM attempts a JOIN deliveries d ON d.id = a.delivery_id"
+    )
 
     def look(connection: socket.socket, request: Request) -> None:
-        with sqlite3.connect(path) as observer:
-            seen.extend(
-                observer.execute(
-                    "SELECT d.state, d.num_attempts, d.delivery_key, a.outcome, a.body_sha256"
-                    " FROM attempts a JOIN deliveries d ON d.id = a.delivery_id"
-                )
-            )
+        observer = open_database(database_at)
+        with observer.read() as session:
+            seen.extend(tuple(row) for row in session.execute(question))
+        observer.close()
         connection.sendall(OK)
 
     desk.approve_one()
@@ -226,7 +232,7 @@ def test_what_was_on_the_wire_when_artbot_was_killed_goes_out_again_under_its_ke
         server: Server
         keys: list[str] = field(default_factory=list)
 
-        def send(self, parcel: object, now: datetime) -> object:
+        def send(self, parcel: Parcel, now: datetime) -> Receipt:
             raise PowerCut
 
     desk.approve_one()
@@ -238,8 +244,8 @@ def test_what_was_on_the_wire_when_artbot_was_killed_goes_out_again_under_its_ke
         key = the_delivery(desk).delivery_key
 
         desk.clock.advance(minutes=1)
-        assert recover_interrupted(desk.database, desk.clock()) == 1
-        assert recover_interrupted(desk.database, desk.clock()) == 0
+        assert recover_interrupted(desk.database, desk.recognition, desk.clock()) == 1
+        assert recover_interrupted(desk.database, desk.recognition, desk.clock()) == 0
         (sent,) = desk.send(server.url)
     assert sent.state == "delivered"
     assert server.requests[0].headers["webhook-id"] == key
@@ -255,8 +261,240 @@ def test_recovery_leaves_everything_else_alone(desk: Desk) -> None:
     with serve(answers(OK, REFUSED)) as server:
         desk.send(server.url)
     before = [(d.state, d.next_at, d.last_error) for d in deliveries(desk.database)]
-    assert recover_interrupted(desk.database, NOON + timedelta(hours=1)) == 0
+    assert recover_interrupted(desk.database, desk.recognition, NOON + timedelta(hours=1)) == 0
     assert [(d.state, d.next_at, d.last_error) for d in deliveries(desk.database)] == before
+
+
+# To a receiver that does not know a repetition when it sees one
+
+NO_ANSWER = b""
+
+
+def lost(desk: Desk) -> list[Sent]:
+    """One attempt that may have been posted: the receiver hangs up without an answer."""
+    with serve(answers(NO_ANSWER)) as server:
+        return desk.send(server.url)
+
+
+@pytest.mark.parametrize("answer", [NO_ANSWER, BROKEN, http_answer(504)])
+def test_what_it_may_have_posted_is_never_sent_again_by_itself(desk: Desk, answer: bytes) -> None:
+    desk.recognises_for = None
+    desk.approve_one()
+    with serve(answers(answer, OK)) as server:
+        (sent,) = desk.send(server.url)
+        assert (sent.state, sent.next_at) == ("uncertain", None)
+        desk.clock.advance(days=400)
+        assert not has_due(desk.database, desk.channels, desk.clock())
+        assert desk.send(server.url) == []
+    assert len(server.requests) == 1
+    assert "artbot deliveries resolve" in (the_delivery(desk).last_error or "")
+    assert [a.outcome for a in attempts(desk.database)] == ["unknown"]
+
+
+@pytest.mark.parametrize("answer", [BUSY, http_answer(429)])
+def test_what_it_certainly_did_not_post_is_tried_again(desk: Desk, answer: bytes) -> None:
+    desk.recognises_for = None
+    desk.approve_one()
+    with serve(answers(answer, OK)) as server:
+        (sent,) = desk.send(server.url)
+        assert sent.state == "retry_wait"
+        desk.clock.advance(seconds=5)
+        (sent,) = desk.send(server.url)
+    assert sent.state == "delivered"
+
+
+def test_what_was_on_the_wire_to_it_when_artbot_was_killed_waits_for_a_person(desk: Desk) -> None:
+    desk.recognises_for = None
+    on_the_wire(desk)
+    assert recover_interrupted(desk.database, desk.recognition, desk.clock()) == 1
+    with serve(answers(OK)) as server:
+        desk.clock.advance(days=1)
+        assert desk.send(server.url) == []
+    assert the_delivery(desk).state == "uncertain"
+    assert [a.outcome for a in attempts(desk.database)] == ["unknown"]
+
+
+def on_the_wire(desk: Desk) -> None:
+    """An attempt that nobody closed."""
+    desk.approve_one()
+    with desk.database.write() as session:
+        delivery = session.get_one(Delivery, 1)
+        move(session, delivery, "sending")
+        delivery.num_attempts = 1
+        session.add(Attempt(delivery_id=1, started_at=desk.clock(), body_sha256="0" * 64))
+
+
+def test_what_was_on_the_wire_to_a_channel_that_is_no_longer_configured_waits_for_a_person(
+    desk: Desk,
+) -> None:
+    """Nobody knows any more what its receiver recognises."""
+    on_the_wire(desk)
+    recover_interrupted(desk.database, {}, desk.clock())
+    assert the_delivery(desk).state == "uncertain"
+
+
+def test_a_person_who_found_nothing_has_it_sent_and_may_be_asked_again(desk: Desk) -> None:
+    desk.recognises_for = None
+    desk.approve_one()
+    lost(desk)
+    desk.clock.advance(minutes=20)
+    resolve(desk.database, 1, False, None, BEN, desk.clock())
+    (sent,) = lost(desk)
+    assert sent.state == "uncertain", "found absent was the first attempt, not this one"
+    desk.clock.advance(minutes=20)
+    resolve(desk.database, 1, False, None, BEN, desk.clock())
+    with serve(answers(BUSY, OK)) as server:
+        desk.send(server.url)
+        desk.clock.advance(seconds=5)
+        (sent,) = desk.send(server.url)
+    assert sent.state == "delivered"
+    assert [entry.act for entry in interventions(desk.database)] == ["absent", "absent"]
+    assert len({a.body_sha256 for a in attempts(desk.database)}) == 1
+
+
+def test_a_clock_set_back_after_a_person_looked_does_not_hide_the_next_attempt(desk: Desk) -> None:
+    desk.recognises_for = None
+    desk.approve_one()
+    lost(desk)
+    desk.clock.advance(minutes=20)
+    resolve(desk.database, 1, False, None, BEN, desk.clock())
+    with desk.database.write() as session:
+        session.get_one(Delivery, 1).next_at = NOON
+    desk.clock.advance(minutes=-4)
+    assert [sent.state for sent in lost(desk)] == ["uncertain"]
+
+
+# To a receiver that remembers for a while
+
+
+def test_within_that_time_what_may_have_been_posted_is_sent_again_under_its_key(desk: Desk) -> None:
+    desk.recognises_for = timedelta(minutes=10)
+    desk.approve_one()
+    with serve(answers(NO_ANSWER, OK)) as server:
+        (sent,) = desk.send(server.url)
+        assert (sent.state, sent.next_at) == ("retry_wait", NOON + timedelta(seconds=5))
+        desk.clock.advance(seconds=5)
+        (sent,) = desk.send(server.url)
+    assert sent.state == "delivered"
+    assert len({request.headers["webhook-id"] for request in server.requests}) == 1
+
+
+def test_a_next_attempt_that_would_come_too_late_is_not_planned(desk: Desk) -> None:
+    """5 s, then 5 min: the second wait would end when the key is forgotten."""
+    desk.recognises_for = timedelta(minutes=5)
+    desk.approve_one()
+    with serve(answers(NO_ANSWER)) as server:
+        desk.send(server.url)
+        desk.clock.advance(seconds=5)
+        (sent,) = desk.send(server.url)
+    assert (sent.state, sent.next_at) == ("uncertain", None)
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(599, "delivered"), (600, "uncertain")])
+def test_who_comes_too_late_all_the_same_sends_nothing(
+    desk: Desk, seconds: int, state: str
+) -> None:
+    """Planned in time, but the machine slept: at the claim the key is forgotten."""
+    desk.recognises_for = timedelta(minutes=10)
+    desk.approve_one()
+    lost(desk)
+    desk.clock.now = NOON + timedelta(seconds=seconds)
+    with serve(answers(OK)) as server:
+        (sent,) = desk.send(server.url)
+        assert (sent.state, server.num_connections) == (state, state == "delivered")
+        assert desk.send(server.url) == []
+    assert len(attempts(desk.database)) == 1 + (state == "delivered")
+    if state == "uncertain":
+        assert "artbot deliveries resolve" in sent.detail
+        assert the_delivery(desk).last_error == sent.detail
+        assert the_delivery(desk).num_attempts == 1
+
+
+def test_the_time_runs_from_the_first_attempt_that_may_have_landed_not_from_a_refused_one(
+    desk: Desk,
+) -> None:
+    desk.recognises_for = timedelta(minutes=10)
+    desk.approve_one()
+    with serve(answers(BUSY, NO_ANSWER, NO_ANSWER, OK)) as server:
+        desk.send(server.url)
+        desk.clock.advance(hours=1)
+        (sent,) = desk.send(server.url)
+        assert sent.state == "retry_wait", "the key is as good as new"
+        desk.clock.advance(minutes=5)
+        (sent,) = desk.send(server.url)
+        assert sent.state == "uncertain", (
+            "not ten minutes from the last attempt, but from the first"
+        )
+
+
+def test_an_interrupted_attempt_within_that_time_is_repeated_and_after_it_is_not(
+    desk: Desk,
+) -> None:
+    desk.recognises_for = timedelta(minutes=10)
+    on_the_wire(desk)
+    desk.clock.advance(minutes=9)
+    recover_interrupted(desk.database, desk.recognition, desk.clock())
+    assert (the_delivery(desk).state, the_delivery(desk).next_at) == ("retry_wait", desk.clock())
+    desk.clock.advance(minutes=1)
+    with serve(answers(OK)) as server:
+        assert [sent.state for sent in desk.send(server.url)] == ["uncertain"]
+        assert server.num_connections == 0
+
+
+def test_asked_for_again_after_a_refusal_it_is_still_not_sent_twice(desk: Desk) -> None:
+    """No answer, then a refusal, then a person asks: the first attempt may have landed."""
+    desk.recognises_for = timedelta(minutes=10)
+    desk.approve_one()
+    with serve(answers(NO_ANSWER, REFUSED, OK)) as server:
+        desk.send(server.url)
+        desk.clock.advance(seconds=5)
+        assert [sent.state for sent in desk.send(server.url)] == ["failed"]
+        desk.clock.advance(days=1)
+        retry(desk.database, 1, BEN, desk.clock())
+        assert [sent.state for sent in desk.send(server.url)] == ["uncertain"]
+        assert len(server.requests) == 2
+
+
+# Stopped between the claim and the sending
+
+
+@dataclass
+class SleepyClock(SetClock):
+    """The process is stopped right after its claim: when it looks again, so much time has passed."""
+
+    sleep: timedelta = timedelta()
+    num_asked: int = 0
+
+    def __call__(self) -> datetime:
+        self.num_asked += 1
+        if self.num_asked == 3:  # 1: what is due, 2: the claim, 3: before the sending
+            self.now += self.sleep
+        return self.now
+
+
+@pytest.mark.parametrize("recognises_for", [None, timedelta.max])
+def test_who_was_stopped_too_long_between_the_claim_and_the_sending_sends_nothing(
+    desk: Desk, recognises_for: timedelta | None
+) -> None:
+    """SIGSTOP, a suspended laptop: meanwhile a person may have said that nothing was posted."""
+    desk.recognises_for = recognises_for
+    desk.approve_one()
+    clock = SleepyClock(sleep=SEND_WITHIN + timedelta(seconds=1))
+    with serve(answers(OK)) as server:
+        sent: list[Sent] = []
+        deliver_due(replace(desk.outbox(server.url), clock=clock), sent.append, lambda: False)
+        assert server.num_connections == 0
+    assert [one.state for one in sent] == ["retry_wait"], "it certainly was not posted"
+    assert "stopped between the claim and the sending" in sent[0].detail
+    assert [a.outcome for a in attempts(desk.database)] == ["unavailable"]
+
+
+def test_who_was_stopped_for_a_moment_only_sends(desk: Desk) -> None:
+    desk.approve_one()
+    clock = SleepyClock(sleep=SEND_WITHIN)
+    with serve(answers(OK)) as server:
+        deliver_due(replace(desk.outbox(server.url), clock=clock), print, lambda: False)
+    assert len(server.requests) == 1
 
 
 # Changed in the meantime
@@ -314,7 +552,7 @@ def test_a_failed_delivery_asked_for_again_is_due_at_once_with_its_attempts_coun
         desk.send(server.url)
         key = the_delivery(desk).delivery_key
         desk.clock.advance(days=2)
-        asked = retry(desk.database, 1, desk.clock())
+        asked = retry(desk.database, 1, BEN, desk.clock())
         assert (asked.state, asked.num_attempts, asked.next_at) == ("queued", 0, desk.clock())
         (second,) = desk.send(server.url)
         assert second.next_at == desk.clock() + timedelta(seconds=5), "the schedule begins anew"
@@ -329,7 +567,7 @@ def test_a_waiting_delivery_asked_for_again_is_due_at_once(desk: Desk) -> None:
     desk.approve_one()
     with serve(answers(http_answer(503, Retry_After="86400"), OK)) as server:
         desk.send(server.url)
-        retry(desk.database, 1, desk.clock())
+        retry(desk.database, 1, BEN, desk.clock())
         (sent,) = desk.send(server.url)
     assert sent.state == "delivered"
     assert the_delivery(desk).num_attempts == 2
@@ -339,17 +577,17 @@ def test_a_delivered_or_cancelled_work_cannot_be_asked_for_again(desk: Desk) -> 
     work = desk.approve_one()
     undo(desk.review, work, ANNA)
     with pytest.raises(NotAllowed, match="delivery 1 is cancelled"):
-        retry(desk.database, 1, desk.clock())
+        retry(desk.database, 1, BEN, desk.clock())
     approve(desk.review, work, ANNA)
     with serve(answers(OK)) as server:
         desk.send(server.url)
     with pytest.raises(NotAllowed, match="delivery 1 is delivered"):
-        retry(desk.database, 1, desk.clock())
+        retry(desk.database, 1, BEN, desk.clock())
 
 
 def test_asking_for_a_delivery_that_does_not_exist_says_where_to_look(desk: Desk) -> None:
     with pytest.raises(UsageError, match="artbot deliveries list"):
-        retry(desk.database, 99, desk.clock())
+        retry(desk.database, 99, BEN, desk.clock())
 
 
 # What cannot be sent
@@ -362,12 +600,78 @@ def test_a_picture_swapped_after_the_approval_is_not_sent(desk: Desk) -> None:
     picture.write_bytes(original + b"\0")
     with serve(answers(OK)) as server:
         (sent,) = desk.send(server.url)
-        assert (sent.state, server.num_connections) == ("failed", 0)
+        assert (sent.state, server.num_connections) == ("held", 0)
         assert "no longer the picture that was approved" in sent.detail
         assert attempts(desk.database) == []
+        assert candidate(desk.database, work).state == "quarantined"
+        assert desk.send(server.url) == []
 
         picture.write_bytes(original)
-        retry(desk.database, 1, desk.clock())
+        put_right(desk, work)
+        (sent,) = desk.send(server.url)
+    assert sent.state == "delivered"
+
+
+def put_right(desk: Desk, work: int) -> None:
+    """As `artbot reproduce --restore` does once the file is back."""
+    with desk.database.write() as session:
+        reinstate(session, session.get_one(Candidate, work), "test", desk.clock())
+
+
+def test_everything_that_waits_of_a_quarantined_work_is_held_and_nothing_else(desk: Desk) -> None:
+    desk.channels = ("a", "b", "c", "d")
+    one, two = add_works(desk.database, desk.works, 2)
+    approve(desk.review, one, ANNA)
+    with serve(answers(OK, BUSY, REFUSED, BUSY, OK)) as server:
+        desk.send(server.url)
+        approve(desk.review, two, ANNA, channels=["a"])
+        picture_of(desk.database, desk.works, one).unlink()
+        desk.clock.advance(seconds=5)
+        desk.send(server.url)
+    assert [(d.candidate_id, d.channel, d.state) for d in deliveries(desk.database)] == [
+        (one, "a", "delivered"),
+        (one, "b", "held"),
+        (one, "c", "failed"),
+        (one, "d", "held"),
+        (two, "a", "delivered"),
+    ]
+    log = [(d.candidate_id, d.was, d.now, d.by) for d in decisions(desk.database)]
+    assert log[-1] == (one, "approved", "quarantined", "artbot")
+
+
+@pytest.mark.parametrize("state", ["queued", "retry_wait"])
+def test_nothing_is_sent_of_a_work_in_quarantine_whatever_its_delivery_says(
+    desk: Desk, state: str
+) -> None:
+    """Found absent by a person, or replayed, it is queued: it waits, and holds up no other."""
+    one, two = add_works(desk.database, desk.works, 2)
+    approve(desk.review, one, ANNA)
+    picture_of(desk.database, desk.works, one).unlink()
+    with serve(answers(OK)) as server:
+        desk.send(server.url)
+        with desk.database.write() as session:
+            move(session, session.get_one(Delivery, 1), state)
+        assert not has_due(desk.database, desk.channels, desk.clock())
+        approve(desk.review, two, ANNA)
+        assert [sent.work[-2:] for sent in desk.send(server.url)] == ["02"]
+
+
+def test_a_delivery_held_for_its_channel_too_is_not_forgotten_when_its_picture_is_back(
+    desk: Desk,
+) -> None:
+    """Refused credentials, then a lost file, then the channel is mended, then the file."""
+    work = desk.approve_one()
+    picture = picture_of(desk.database, desk.works, work)
+    original = picture.read_bytes()
+    with serve(answers(http_answer(401), OK)) as server:
+        desk.send(server.url)
+        assert the_delivery(desk).state == "held"
+        picture.unlink()
+        with desk.database.write() as session:
+            quarantine(session, session.get_one(Candidate, work), "gone", "test", desk.clock())
+        assert resume_channel(desk.database, "studio", BEN, desk.clock()) == 0
+        picture.write_bytes(original)
+        put_right(desk, work)
         (sent,) = desk.send(server.url)
     assert sent.state == "delivered"
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import stat
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,11 +21,15 @@ from artbot.studio.registry import (
     open_kept,
     verify,
 )
-from tests.unit.service.kit import NOON, write_checkpoint
-from trainers.errors import CheckpointRefused
+from tests.unit.service import kit
+from tests.unit.service.kit import NOON
+from tests.unit.trainers.test_header import safetensors_file
+from trainers.errors import CheckpointRefused, WeightsRefused
 from trainers.manifest import MANIFEST_FILE, WEIGHTS_FILE
 
-WEIGHTS = b"weights of a small generator" * 40
+WEIGHTS = safetensors_file(data=(b"weights of a small generator" * 40)[:1044])
+assert len(WEIGHTS) == 1120
+write_checkpoint = partial(kit.write_checkpoint, weights=WEIGHTS)
 
 
 @pytest.fixture
@@ -213,7 +219,7 @@ DAMAGES = pytest.mark.parametrize(
 
 @DAMAGES
 def test_a_damaged_checkpoint_is_not_kept_and_leaves_nothing_behind(
-    checkpoints: Path, generators: Path, damage: object, reason: str
+    checkpoints: Path, generators: Path, damage: Callable[[Path], None], reason: str
 ) -> None:
     manifest = write_checkpoint(checkpoints)
     damage(checkpoints / manifest.name / WEIGHTS_FILE)
@@ -225,7 +231,7 @@ def test_a_damaged_checkpoint_is_not_kept_and_leaves_nothing_behind(
 
 @DAMAGES
 def test_a_damaged_original_is_told_even_if_a_good_copy_is_kept(
-    checkpoints: Path, generators: Path, damage: object, reason: str
+    checkpoints: Path, generators: Path, damage: Callable[[Path], None], reason: str
 ) -> None:
     manifest = write_checkpoint(checkpoints)
     kept = keep(only(checkpoints), generators)
@@ -240,6 +246,17 @@ def test_a_damaged_copy_is_refused(checkpoints: Path, generators: Path) -> None:
     flip_a_bit(keep(only(checkpoints), generators) / WEIGHTS_FILE)
     with pytest.raises(CheckpointRefused, match="sha256 is"):
         open_kept(manifest.sha256, generators)
+
+
+def test_a_damaged_copy_is_made_anew_while_the_original_is_there(
+    checkpoints: Path, generators: Path
+) -> None:
+    write_checkpoint(checkpoints)
+    copy = keep(only(checkpoints), generators) / WEIGHTS_FILE
+    flip_a_bit(copy)
+    assert keep(only(checkpoints), generators) == copy.parent
+    assert copy.read_bytes() == WEIGHTS
+    assert len(list(generators.iterdir())) == 1
 
 
 def test_a_copy_under_another_generators_name_is_refused(
@@ -260,3 +277,40 @@ def test_a_copy_that_is_gone_is_refused(generators: Path) -> None:
 def test_a_whole_checkpoint_has_nothing_to_refuse(checkpoints: Path) -> None:
     write_checkpoint(checkpoints)
     assert verify(only(checkpoints)) is None
+
+
+# What is refused without a look at what it paints
+
+
+def test_a_header_that_breaks_the_format_is_refused_for_good_and_nothing_is_kept(
+    checkpoints: Path, generators: Path
+) -> None:
+    """The bytes are the manifest's, so another try would come to the same."""
+    kit.write_checkpoint(checkpoints, weights=b"\x80\x04 no safetensors at all")
+    with pytest.raises(WeightsRefused, match="is no safetensors file"):
+        keep(only(checkpoints), generators)
+    assert list(generators.iterdir()) == []
+    assert "is no safetensors file" in (verify(only(checkpoints)) or "")
+
+
+@DAMAGES
+def test_bytes_that_are_not_the_manifests_are_not_held_against_any_weights(
+    checkpoints: Path, generators: Path, damage: Callable[[Path], None], reason: str
+) -> None:
+    """They may be half of a file that is still being copied."""
+    manifest = write_checkpoint(checkpoints)
+    damage(checkpoints / manifest.name / WEIGHTS_FILE)
+    with pytest.raises(CheckpointRefused, match=reason) as refused:
+        keep(only(checkpoints), generators)
+    assert not isinstance(refused.value, WeightsRefused)
+
+
+def test_an_architecture_of_a_later_artbot_is_refused_by_name_and_not_for_good(
+    checkpoints: Path, generators: Path
+) -> None:
+    manifest = write_checkpoint(checkpoints).model_copy(update={"arch": "stylegan9"})
+    (checkpoints / manifest.name / MANIFEST_FILE).write_bytes(manifest.to_json())
+    with pytest.raises(CheckpointRefused, match="'stylegan9' is not known to this artbot") as error:
+        keep(only(checkpoints), generators)
+    assert not isinstance(error.value, WeightsRefused)
+    assert "'stylegan9'" in (verify(only(checkpoints)) or "")

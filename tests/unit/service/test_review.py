@@ -1,31 +1,44 @@
-"""Approve, reject, undo: what a person decides happens once, whole, and is written down."""
+"""Approve, reject, undo, expire: what is decided happens once, whole, and is written down."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from artbot.config import TextSettings
-from artbot.domain.delivery import DeliveryState
+from artbot.domain.candidate import CandidateState
+from artbot.domain.delivery import DeliveryState, delivery_key
 from artbot.errors import NotAllowed, PictureChanged, UsageError
+from artbot.pictures import quarantine, reinstate
+from artbot.publishing.interventions import resolve
 from artbot.review import decisions as acts
-from artbot.review.decisions import Author, Review, Words, approve, reject, undo
+from artbot.review.decisions import Author, Review, Words, approve, expire, reject, undo
 from artbot.review.reading import get_candidate, list_candidates
-from db.models import Attempt, Candidate, Delivery
+from db.engine import open_database
+from db.models import Attempt, Candidate, Delivery, WorkplaceRow
 from tests.unit.service.kit import (
     ANNA,
     NOON,
     Desk,
+    SetClock,
     add_works,
     candidate,
     decisions,
     deliveries,
+    move,
     picture_of,
     png,
     run_at_once,
+)
+from tests.unit.service.kit import (
+    BEN as RESOLVER,
 )
 
 BEN = Author(by="ben", via="other")
@@ -117,13 +130,8 @@ def test_a_database_that_refuses_the_second_delivery_has_neither_nor_the_approva
     desk.channels = ("a", "b")
     work = a_work(desk)
     with desk.database.write() as session:
-        session.execute(
-            text(
-                "CREATE TRIGGER full BEFORE INSERT ON deliveries WHEN NEW.channel = 'b' "
-                "BEGIN SELECT RAISE(ABORT, 'disk full'); END"
-            )
-        )
-    with pytest.raises(Exception, match="disk full"):
+        session.execute(text("CREATE UNIQUE INDEX only_one ON deliveries (candidate_id)"))
+    with pytest.raises(IntegrityError):
         approve(desk.review, work, ANNA)
     assert (state(desk, work), log(desk), deliveries(desk.database)) == ("pending", [], [])
 
@@ -164,6 +172,7 @@ def test_a_second_approval_that_would_change_something_is_refused_not_swallowed(
         ("rejected", r"is rejected\. Take that back first: artbot undo 1"),
         ("failed", r"is failed\. It could not be rendered\."),
         ("planned", r"is planned\. Its picture is not made yet\."),
+        ("expired", r"is expired\. To decide after all: artbot undo 1"),
     ],
 )
 def test_only_a_pending_work_can_be_approved(desk: Desk, was: str, message: str) -> None:
@@ -174,7 +183,9 @@ def test_only_a_pending_work_can_be_approved(desk: Desk, was: str, message: str)
 
 
 @pytest.mark.parametrize("act", [approve, reject])
-def test_a_work_that_does_not_exist_is_told(desk: Desk, act: object) -> None:
+def test_a_work_that_does_not_exist_is_told(
+    desk: Desk, act: Callable[[Review, int, Author], object]
+) -> None:
     with pytest.raises(UsageError, match=r"no candidate 99.*artbot review --all"):
         act(desk.review, 99, ANNA)
 
@@ -189,16 +200,106 @@ def test_a_picture_that_was_swapped_cannot_be_approved(desk: Desk) -> None:
         PictureChanged, match=r"no longer the picture.*artbot reproduce 1 --restore"
     ):
         approve(desk.review, work, ANNA)
-    assert (state(desk, work), log(desk), deliveries(desk.database)) == ("pending", [], [])
+    put_aside = candidate(desk.database, work)
+    assert put_aside.state == "quarantined"
+    assert "no longer the picture that was made" in (put_aside.error or "")
+    assert (log(desk), deliveries(desk.database)) == ([("pending", "quarantined")], [])
+    assert (decisions(desk.database)[0].by, decisions(desk.database)[0].via) == ("artbot", "test")
 
 
-def test_a_picture_that_is_gone_cannot_be_approved_but_rejected(desk: Desk) -> None:
+def test_a_picture_that_is_gone_cannot_be_approved_and_its_work_is_put_aside(desk: Desk) -> None:
     work = a_work(desk)
     picture_of(desk.database, desk.works, work).unlink()
     with pytest.raises(PictureChanged, match=r"cannot be read: No such file.*artbot reproduce"):
         approve(desk.review, work, ANNA)
+    assert state(desk, work) == "quarantined"
+
+
+def test_a_work_whose_picture_is_gone_may_still_be_rejected(desk: Desk) -> None:
+    work = a_work(desk)
+    picture_of(desk.database, desk.works, work).unlink()
     reject(desk.review, work, ANNA)
     assert state(desk, work) == "rejected"
+
+
+@pytest.mark.parametrize("act", [approve, reject])
+@pytest.mark.parametrize("was_approved", [False, True])
+def test_in_quarantine_a_work_is_not_decided_about(
+    desk: Desk, act: Callable[[Review, int, Author], object], was_approved: bool
+) -> None:
+    """Not even if somebody has put the file back: only who looks at its bytes lets it out."""
+    work = a_work(desk)
+    if was_approved:
+        approve(desk.review, work, ANNA)
+    picture = picture_of(desk.database, desk.works, work)
+    original = picture.read_bytes()
+    put_aside(desk, work)
+    for content in (b"something else", original):
+        picture.write_bytes(content)
+        with pytest.raises(NotAllowed, match=r"quarantined\. gone\. .*reproduce 1 --restore"):
+            act(desk.review, work, ANNA)
+    assert state(desk, work) == "quarantined"
+
+
+def put_aside(desk: Desk, work: int, reason: str = "gone") -> None:
+    with desk.database.write() as session:
+        quarantine(session, session.get_one(Candidate, work), reason, "test", desk.clock())
+
+
+def put_right(desk: Desk, work: int) -> None:
+    with desk.database.write() as session:
+        reinstate(session, session.get_one(Candidate, work), "test", desk.clock())
+
+
+@pytest.mark.parametrize("was_approved", [False, True])
+def test_out_of_quarantine_a_work_is_what_it_was_before(desk: Desk, was_approved: bool) -> None:
+    desk.channels = ("a", "b")
+    work = a_work(desk)
+    if was_approved:
+        approve(desk.review, work, ANNA, Words(title="Dusk"))
+    before = candidate(desk.database, work)
+    put_aside(desk, work)
+    assert {d.state for d in deliveries(desk.database)} <= {"held"}
+    assert candidate(desk.database, work).error == "gone"
+    desk.clock.advance(hours=1)
+    put_right(desk, work)
+    after = candidate(desk.database, work)
+    assert (after.state, after.title, after.error) == (before.state, before.title, None)
+    assert after.row_version == before.row_version + 2
+    for delivery in deliveries(desk.database):
+        assert (delivery.state, delivery.next_at, delivery.last_error) == (
+            "queued",
+            desk.clock(),
+            None,
+        )
+    assert log(desk)[-2:] == [(before.state, "quarantined"), ("quarantined", before.state)]
+
+
+def test_quarantine_is_nothing_to_undo(desk: Desk) -> None:
+    """Undo takes back what a person did: not that a file is gone, nor that it is back."""
+    one, two = add_works(desk.database, desk.works, 2)
+    reject(desk.review, two, ANNA)
+    put_aside(desk, one)
+    with pytest.raises(NotAllowed, match="no decision to undo: it is quarantined"):
+        undo(desk.review, one, ANNA)
+    assert undo(desk.review, None, ANNA).id == two
+    put_right(desk, one)
+    with pytest.raises(NotAllowed, match="no decision to undo"):
+        undo(desk.review, None, ANNA)
+    assert (state(desk, one), state(desk, two)) == ("pending", "pending")
+
+
+def test_an_approval_is_not_undone_in_quarantine_but_after_it(desk: Desk) -> None:
+    work = a_work(desk)
+    approve(desk.review, work, ANNA)
+    put_aside(desk, work)
+    with pytest.raises(NotAllowed, match=r"is quarantined\. gone\. .*artbot reproduce 1 --restore"):
+        undo(desk.review, work, ANNA)
+    assert [d.state for d in deliveries(desk.database)] == ["held"]
+    put_right(desk, work)
+    undo(desk.review, work, ANNA)
+    assert state(desk, work) == "pending"
+    assert [d.state for d in deliveries(desk.database)] == ["cancelled"]
 
 
 # Reject
@@ -278,14 +379,17 @@ def test_undoing_a_rejection_makes_the_work_pending(desk: Desk) -> None:
     assert state(desk, work) == "approved"
 
 
-@pytest.mark.parametrize("begun", ["sending", "retry_wait", "delivered", "failed"])
+@pytest.mark.parametrize(
+    "begun", ["sending", "retry_wait", "uncertain", "delivered", "held", "failed", "dead"]
+)
 def test_an_approval_is_final_once_one_of_its_deliveries_was_begun(desk: Desk, begun: str) -> None:
     desk.channels = ("a", "b")
     work = a_work(desk)
     approve(desk.review, work, ANNA)
     with desk.database.write() as session:
         delivery = session.get_one(Delivery, 1)
-        delivery.state, delivery.delivered_at = begun, NOON
+        delivery.delivered_at = NOON
+        move(session, delivery, begun)
         session.add(Attempt(delivery_id=1, started_at=NOON, body_sha256="0" * 64))
     with pytest.raises(NotAllowed, match="already gone out to a, or may have"):
         undo(desk.review, work, ANNA)
@@ -299,7 +403,7 @@ def test_an_approval_whose_picture_was_gone_before_anything_was_sent_can_be_take
     work = a_work(desk)
     approve(desk.review, work, ANNA)
     with desk.database.write() as session:
-        session.get_one(Delivery, 1).state = "failed"
+        move(session, session.get_one(Delivery, 1), "failed")
     undo(desk.review, work, ANNA)
     assert state(desk, work) == "pending"
     assert [d.state for d in deliveries(desk.database)] == ["cancelled"]
@@ -316,7 +420,8 @@ def test_an_approval_that_no_receiver_has_taken_can_be_taken_back_and_given_anew
     with desk.database.write() as session:
         for number, now, outcome in ((1, "retry_wait", "unavailable"), (2, "failed", "rejected")):
             delivery = session.get_one(Delivery, number)
-            delivery.state, delivery.num_attempts = now, 1
+            delivery.num_attempts = 1
+            move(session, delivery, now)
             session.add(
                 Attempt(delivery_id=number, started_at=NOON, body_sha256="0" * 64, outcome=outcome)
             )
@@ -377,6 +482,141 @@ def test_an_undo_is_not_undone(desk: Desk) -> None:
     undo(desk.review, work, ANNA)
     with pytest.raises(NotAllowed, match="no decision to undo: it is pending"):
         undo(desk.review, work, ANNA)
+
+
+# Expire
+
+
+def test_what_nobody_decided_about_for_long_enough_expires(desk: Desk) -> None:
+    one, two = add_works(desk.database, desk.works, 2)
+    reject(desk.review, two, ANNA)
+    desk.clock.advance(days=7)
+    assert expire(desk.review, 7) == []
+    desk.clock.advance(seconds=1)
+    assert expire(desk.review, 7) == ["daily-2026-11-21-01"]
+    assert expire(desk.review, 7) == []
+    assert (state(desk, one), state(desk, two)) == ("expired", "rejected")
+    last = decisions(desk.database)[-1]
+    assert (last.was, last.now, last.by, last.via) == ("pending", "expired", "artbot", "daemon")
+
+
+def test_unless_told_otherwise_nothing_ever_expires(desk: Desk) -> None:
+    work = a_work(desk)
+    desk.clock.advance(days=36_500)
+    assert expire(desk.review, 0) == []
+    assert state(desk, work) == "pending"
+
+
+def test_an_expiry_can_be_undone_and_the_wait_begins_anew(desk: Desk) -> None:
+    work = a_work(desk)
+    desk.clock.advance(days=8)
+    expire(desk.review, 7)
+    undo(desk.review, work, ANNA)
+    assert expire(desk.review, 7) == [], "the very next round took it away again"
+    assert state(desk, work) == "pending"
+    desk.clock.advance(days=7, seconds=1)
+    assert len(expire(desk.review, 7)) == 1
+
+
+def test_undo_without_a_number_takes_back_what_a_person_did_not_what_expired(desk: Desk) -> None:
+    one, two = add_works(desk.database, desk.works, 2)
+    reject(desk.review, one, ANNA)
+    desk.clock.advance(days=8)
+    expire(desk.review, 7)
+    assert undo(desk.review, None, ANNA).id == one
+    assert state(desk, two) == "expired"
+
+
+# After an old database was restored
+
+
+def restore(desk: Desk, **ago: float) -> None:
+    """As if this database were a backup, put back so long ago."""
+    with desk.database.write() as session:
+        row = session.get_one(WorkplaceRow, 1)
+        row.restored_at = desk.clock() - timedelta(**ago)
+
+
+@pytest.mark.parametrize("recognises_for", [None, timedelta(hours=1)])
+def test_an_older_work_approved_after_a_restore_may_be_out_already_and_waits_for_a_person(
+    desk: Desk, recognises_for: timedelta | None
+) -> None:
+    """The approval and the post may have been in what was lost."""
+    desk.recognises_for = recognises_for
+    work = a_work(desk)
+    restore(desk)
+    approve(desk.review, work, ANNA)
+    (delivery,) = deliveries(desk.database)
+    assert delivery.state == "uncertain"
+    assert "after an old database was restored" in (delivery.last_error or "")
+    with pytest.raises(NotAllowed, match="may have been on the wire 0 s ago and may yet appear"):
+        resolve(desk.database, 1, False, None, RESOLVER, desk.clock())
+    desk.clock.advance(minutes=15)  # what was lost may have ended in an attempt
+    resolve(desk.database, 1, False, None, RESOLVER, desk.clock())
+    assert deliveries(desk.database)[0].state == "queued"
+
+
+def test_where_every_repetition_is_recognised_it_is_simply_sent(desk: Desk) -> None:
+    work = a_work(desk)
+    restore(desk)
+    approve(desk.review, work, ANNA)
+    assert [d.state for d in deliveries(desk.database)] == ["queued"]
+
+
+@pytest.mark.parametrize(("hours", "state"), [(26, "uncertain"), (26.1, "queued")])
+def test_a_work_whose_day_had_begun_nowhere_when_the_database_was_restored_cannot_be_out(
+    desk: Desk, hours: float, state: str
+) -> None:
+    """Easternmost is fourteen hours ahead; a batch may be made before it is due, not before its day."""
+    desk.recognises_for = None
+    work = a_work(desk)
+    restore(desk, hours=hours)
+    approve(desk.review, work, ANNA)
+    assert [d.state for d in deliveries(desk.database)] == [state]
+
+
+def test_a_delivery_cancelled_before_the_backup_may_have_been_sent_after_it(desk: Desk) -> None:
+    desk.recognises_for = None
+    work = a_work(desk)
+    approve(desk.review, work, ANNA)
+    undo(desk.review, work, ANNA)
+    restore(desk)
+    approve(desk.review, work, ANNA)
+    assert [d.state for d in deliveries(desk.database)] == ["uncertain"]
+
+
+# The key
+
+
+def test_the_same_work_has_the_same_delivery_key_in_a_database_that_never_saw_the_first_approval(
+    tmp_path: Path,
+) -> None:
+    """A backup, an approval, the backup put back, the same approval: the receiver knows it by its key."""
+    file = tmp_path / "artbot.sqlite3"
+    desk = Desk(open_database(file), tmp_path / "works", SetClock())
+    work = a_work(desk)
+    desk.database.close()
+    backup = file.read_bytes()
+
+    def approved_key() -> str:
+        database = open_database(file)
+        approve(replace(desk.review, database=database), work, ANNA)
+        (delivery,) = deliveries(database)
+        database.close()
+        return delivery.delivery_key
+
+    first = approved_key()
+    file.write_bytes(backup)
+    assert approved_key() == first
+
+
+def test_another_picture_channel_work_or_workplace_has_another_key() -> None:
+    facts = {"workplace_id": "w", "work": "a", "image_sha256": "f" * 64, "channel": "studio"}
+    keys = {delivery_key(**facts)}
+    for name in facts:
+        keys.add(delivery_key(**{**facts, name: "other"}))
+    assert len(keys) == 5
+    assert all(re.fullmatch(r"msg_[0-9a-f]{32}", key) for key in keys)
 
 
 # The log
@@ -483,7 +723,7 @@ def test_of_an_approval_and_a_rejection_at_once_exactly_one_wins_and_the_loser_i
 def test_works_are_listed_newest_batch_first_in_their_batchs_order(desk: Desk) -> None:
     works = add_works(desk.database, desk.works, 3)
     reject(desk.review, works[1], ANNA)
-    found = list_candidates(desk.database, list(acts.CandidateState)[1:2])
+    found = list_candidates(desk.database, [CandidateState.PENDING])
     assert [c.id for c in found] == [works[0], works[2]]
     assert found[0].batch.key == "daily-2026-11-21"
 

@@ -7,6 +7,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,8 @@ import safetensors.torch
 import torch
 
 from tests.trainer_fixtures import Studio
-from trainers.errors import CheckpointRefused
-from trainers.inference import load_generator, resolve_device
+from trainers.errors import CheckpointRefused, DeviceFault, WeightsRefused
+from trainers.inference import LoadedGenerator, load_generator, resolve_device
 from trainers.loop import TrainResult
 from trainers.manifest import copy_verified_weights, read_manifest
 
@@ -128,7 +129,7 @@ FOREIGN: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], str]] = {
     "zeros": (lambda t: t[LAST].zero_(), "it paints one flat colour"),
     "no influence of z": (
         lambda t: t["layers.0.weight"].zero_(),
-        "it paints (one flat colour|the same picture from every seed)",
+        "it paints (one flat colour|the same picture from different seeds)",
     ),
 }
 
@@ -138,6 +139,34 @@ def test_weights_that_cannot_be_this_generators_are_refused(checkpoint: Path, ki
     edit, reason = FOREIGN[kind]
     change(checkpoint, edit)
     with pytest.raises(CheckpointRefused, match=reason):
+        load_generator(checkpoint)
+
+
+def test_what_only_the_card_refuses_is_the_cards_fault(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Played on the processor under its other name."""
+    run = LoadedGenerator._run
+
+    def nonsense(self: LoadedGenerator, *arguments: Any) -> torch.Tensor:
+        return run(self, *arguments) * (0 if self.device == "cpu:0" else 1)
+
+    monkeypatch.setattr(LoadedGenerator, "_run", nonsense)
+    assert load_generator(checkpoint, "cpu").paint(1).std() > 1
+    with pytest.raises(DeviceFault, match=r"on cpu:0 it paints one flat.*on the processor"):
+        load_generator(checkpoint, "cpu:0")
+    change(checkpoint, lambda tensors: tensors[LAST].zero_())
+    with pytest.raises(WeightsRefused, match="one flat colour"):
+        load_generator(checkpoint, "cpu:0")
+
+
+def test_pictures_far_outside_what_a_picture_can_hold_are_refused(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network without tanh at its end may give anything; clamped, it would pass for contrast."""
+    run = LoadedGenerator._run
+    monkeypatch.setattr(LoadedGenerator, "_run", lambda *arguments: run(*arguments) * 1e6)
+    with pytest.raises(WeightsRefused, match="far outside"):
         load_generator(checkpoint)
 
 

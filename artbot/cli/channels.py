@@ -1,0 +1,93 @@
+"""`artbot channels list | pause | resume`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from artbot.cli.common import json_option, local_time, print_json, say, this_actor, with_workplace
+from artbot.errors import UsageError
+from artbot.workplace import Workplace
+
+
+@click.group("channels")
+def channels_command() -> None:
+    """Channels: where approved works go."""
+
+
+@channels_command.command("list")
+@json_option
+@with_workplace
+def list_command(workplace: Workplace, as_json: bool) -> None:
+    """Every channel of artbot.toml, and how it stands."""
+    from artbot.publishing.reading import channel_standings
+
+    now = workplace.clock()
+    standings = channel_standings(workplace.database)
+    rows: list[dict[str, Any]] = []
+    for name, settings in workplace.settings.channels.items():
+        standing = standings.get(name)
+        is_resting = bool(standing and standing.rests_until and standing.rests_until > now)
+        rows.append(
+            {
+                "name": name,
+                "type": settings.type,
+                "state": standing.state if standing else "active",
+                "reason": standing.reason if standing else None,
+                "since": standing.changed_at if standing and standing.reason else None,
+                "num_failures": standing.num_failures if standing else 0,
+                "rests_until": standing.rests_until if standing and is_resting else None,
+            }
+        )
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        say("no channels: add a [channels.NAME] table to artbot.toml")
+    for row in rows:
+        words = row["state"]
+        if row["reason"]:
+            words += f" since {local_time(row['since'], now)}: {row['reason']}"
+        elif row["rests_until"]:
+            words += (
+                f", {row['num_failures']} failures in a row: "
+                f"tries again at {local_time(row['rests_until'], now)}"
+            )
+        click.echo(f"{row['name']:16}  {row['type']:10}  {words}")
+    for row in rows:
+        if row["state"] != "active":
+            say(f"when that is mended: artbot channels resume {row['name']}")
+
+
+@channels_command.command("pause")
+@click.argument("name", metavar="CHANNEL")
+@click.option("--reason", help="Why, for the log.")
+@with_workplace
+def pause_command(workplace: Workplace, name: str, reason: str | None) -> None:
+    """Send nothing through a channel until it is resumed; what is approved waits."""
+    from artbot.publishing.interventions import pause_channel
+
+    _check_known(workplace, name)
+    pause_channel(workplace.database, name, this_actor(reason), workplace.clock())
+    say(f"{name} is paused; on again with: artbot channels resume {name}")
+
+
+@channels_command.command("resume")
+@click.argument("name", metavar="CHANNEL")
+@click.option("--reason", help="Why, for the log.")
+@with_workplace
+def resume_command(workplace: Workplace, name: str, reason: str | None) -> None:
+    """Open a paused, disabled or resting channel again, and queue what it held."""
+    from artbot.publishing.interventions import resume_channel
+
+    _check_known(workplace, name)
+    held = resume_channel(workplace.database, name, this_actor(reason), workplace.clock())
+    say(f"{name} is open" + (f"; {held} held deliveries are due now" if held else ""))
+
+
+def _check_known(workplace: Workplace, name: str) -> None:
+    known = workplace.settings.channels
+    if name not in known:
+        listed = ", ".join(known) or "none; add a [channels.NAME] table to artbot.toml"
+        raise UsageError(f"there is no channel {name!r}. Channels: {listed}.")

@@ -1,0 +1,28 @@
+"""`artbot clock`."""
+
+from __future__ import annotations
+
+import click
+
+from artbot.cli.common import say, with_workplace
+from artbot.errors import ClockDoubted
+from artbot.workplace import Workplace
+
+
+@click.command("clock")
+@click.option("--accept", is_flag=True, help="The clock is right as it is now.")
+@with_workplace
+def clock_command(workplace: Workplace, accept: bool) -> None:
+    """Whether artbot believes the machine's clock; exit code 1 if not.
+
+    A clock that went back would make days twice, one that leapt ahead would skip them. So artbot waits
+    until the clock is right again, or until you say that it is.
+    """
+    if accept:
+        workplace.accept_clock()
+    try:
+        workplace.check_clock()
+    except ClockDoubted as doubt:
+        say(str(doubt))
+        raise SystemExit(1) from doubt
+    say(f"the clock is believed: {workplace.clock():%Y-%m-%d %H:%M:%S} UTC")

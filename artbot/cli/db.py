@@ -1,0 +1,130 @@
+"""`artbot db backup | list | restore | check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from artbot.cli.common import json_option, local_time, print_json, say, this_actor, with_workplace
+from artbot.errors import ConfigError, DatabaseError
+from artbot.workplace import Workplace
+
+
+@click.group("db")
+def db_command() -> None:
+    """The database: back it up, restore it, check it."""
+
+
+@db_command.command("backup")
+@json_option
+@with_workplace
+def backup_command(workplace: Workplace, as_json: bool) -> None:
+    """Make a checked copy of the database now. The daemon makes one every day by itself.
+
+    The pictures are plain files in works/: back them up as files.
+    """
+    from artbot.upkeep.backup import make_backup
+
+    settings = workplace.settings
+    path = _sqlite_file(workplace)
+    workplace.database  # noqa: B018  there is one, and it is of this artbot's schema
+    made = make_backup(path, settings.backups, workplace.clock(), settings.backup.keep)
+    if as_json:
+        print_json(vars(made))
+    else:
+        say(f"{made.path}, {made.num_bytes / 1000:.0f} kB, checked")
+
+
+@db_command.command("list")
+@json_option
+@with_workplace
+def list_command(workplace: Workplace, as_json: bool) -> None:
+    """The backups, the newest first."""
+    from artbot.upkeep.backup import list_backups
+
+    found = list_backups(workplace.settings.backups)
+    if as_json:
+        print_json([vars(backup) for backup in found])
+        return
+    if not found:
+        say("no backups yet: artbot db backup")
+    now = workplace.clock()
+    for backup in found:
+        size = f"{backup.num_bytes / 1000:.0f} kB"
+        click.echo(f"{local_time(backup.made_at, now):>20}  {size:>10}  {backup.path}")
+
+
+@db_command.command("restore")
+@click.argument("backup", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
+@json_option
+@with_workplace
+def restore_command(workplace: Workplace, backup: Path, as_json: bool) -> None:
+    """Put a backup in the place of the database; the one it replaces is kept beside it.
+
+    What was approved or posted after the backup is not in it. So that nothing is posted twice, deliveries
+    to channels that would not recognise a repetition become uncertain and wait for you.
+    """
+    from artbot.mark import read_mark
+    from artbot.publishing.channels import recognition
+    from artbot.upkeep.backup import restore
+    from artbot.worker import hold_worker
+
+    settings = workplace.settings
+    path = _sqlite_file(workplace)
+    with hold_worker(settings.lock, "db restore"):
+        replaced, num_doubtful = restore(
+            backup,
+            path,
+            recognition(settings),
+            read_mark(settings.mark),
+            this_actor(f"restored from {backup.name}"),
+            workplace.clock(),
+        )
+    if as_json:
+        print_json({"replaced": replaced, "num_uncertain": num_doubtful})
+        return
+    say(f"{path} is the state of {backup.name} again")
+    if replaced:
+        say(f"the one it replaces is {replaced}")
+    if num_doubtful:
+        say(
+            f"{num_doubtful} deliveries may have been posted since the backup: artbot deliveries list"
+        )
+
+
+@db_command.command("check")
+@json_option
+@with_workplace
+def check_command(workplace: Workplace, as_json: bool) -> None:
+    """Read the whole database and say whether it is sound; exit code 1 if not."""
+    from artbot.upkeep.backup import check_file
+    from artbot.upkeep.doctor import check_logs
+
+    problems = []
+    try:
+        if isinstance(workplace.settings.database, Path) and workplace.settings.database.exists():
+            check_file(workplace.settings.database)
+        problems += check_logs(workplace.database)
+    except DatabaseError as error:
+        problems.append(str(error))
+    if as_json:
+        print_json({"is_sound": not problems, "problems": problems})
+    for problem in problems:
+        say(problem)
+    if problems:
+        if not as_json:
+            say("put a backup in its place: artbot db list, artbot db restore FILE")
+        raise SystemExit(1)
+    if not as_json:
+        say("the database is sound")
+
+
+def _sqlite_file(workplace: Workplace) -> Path:
+    path = workplace.settings.database
+    if not isinstance(path, Path):
+        raise ConfigError(
+            "the database is on a PostgreSQL server: back it up and restore it with pg_dump and pg_restore. "
+            "After a restore artbot notices by itself what may have been posted since."
+        )
+    return path

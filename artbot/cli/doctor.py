@@ -1,0 +1,42 @@
+"""`artbot doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from artbot.cli.common import json_option, print_json, with_workplace
+from artbot.workplace import Workplace
+
+SOMETHING_WRONG = 3
+
+
+@click.command("doctor")
+@json_option
+@with_workplace
+def doctor_command(workplace: Workplace, as_json: bool) -> None:
+    """Check everything that can be checked while artbot runs; exit code 3 if something is wrong.
+
+    Disk, database, clock, secrets, generator, every picture's bytes, and what the rows say about each
+    other. Changes nothing.
+    """
+    from artbot.upkeep.doctor import examine
+
+    findings = []
+    for finding in examine(workplace):
+        findings.append(finding)
+        if as_json:
+            continue
+        if not finding.problems:
+            click.echo(f"ok     {finding.title}")
+            continue
+        click.echo(f"WRONG  {finding.title}: {finding.problems[0]}")
+        for problem in finding.problems[1:]:
+            click.echo(f"       {problem}")
+        click.echo(f"       remedy: {finding.remedy}")
+    wrong = [finding for finding in findings if finding.problems]
+    if as_json:
+        print_json({"is_well": not wrong, "findings": [asdict(finding) for finding in findings]})
+    if wrong:
+        raise SystemExit(SOMETHING_WRONG)

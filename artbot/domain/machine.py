@@ -1,0 +1,67 @@
+"""State machines as data: which state may follow which, and what makes it so.
+
+One table per kind of row. The use cases ask it before they move a row, the database holds the same
+moves and refuses others (migration 0002), and docs/states.md is drawn from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+State = TypeVar("State", bound=StrEnum)
+
+
+@dataclass(frozen=True)
+class Move(Generic[State]):
+    """One arrow."""
+
+    was: State | None
+    """None: the row is made in state `now`."""
+    now: State
+    when: str
+    """What makes it so, in a few words."""
+
+
+@dataclass(frozen=True)
+class Machine(Generic[State]):
+    """The whole life of one kind of row."""
+
+    name: str
+    moves: tuple[Move[State], ...]
+
+    def allows(self, was: State | str | None, now: State | str) -> bool:
+        return any(move.was == was and move.now == now for move in self.moves)
+
+    def require(self, was: State | str | None, now: State | str, which: object) -> None:
+        """For moves of ours that only a bug could make wrong. Raises AssertionError."""
+        assert self.allows(was, now), f"{self.name} {which}: {was} -> {now}"
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """(was, now) of every move, `was` empty for the first state; sorted."""
+        return sorted((move.was or "", str(move.now)) for move in self.moves)
+
+
+def draw(machines: Iterable[Machine[StrEnum]]) -> str:
+    """docs/states.md: a Mermaid diagram and a table for each machine."""
+    parts = [_HEADER]
+    for machine in machines:
+        arrows = [f"    {m.was or '[*]'} --> {m.now}" for m in machine.moves]
+        rows = [f"| {m.was or '–'} | {m.now} | {m.when} |" for m in machine.moves]
+        parts.append(
+            f"## {machine.name.capitalize()}\n\n"
+            + "\n".join(["```mermaid", "stateDiagram-v2", *arrows, "```"])
+            + "\n\n"
+            + "\n".join(["| from | to | when |", "|---|---|---|", *rows])
+            + "\n"
+        )
+    return "\n".join(parts)
+
+
+_HEADER = """# The life of a batch, a candidate, a delivery, a channel
+
+Written by `make docs` from the tables in `artbot/domain/`; do not edit it here. The database refuses
+every other move (a trigger on each table looks it up in `transitions`), whoever makes it.
+"""

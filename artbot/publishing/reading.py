@@ -1,0 +1,56 @@
+"""Questions about deliveries and channels; nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import joinedload, selectinload
+
+from artbot.domain.delivery import DeliveryState
+from artbot.errors import UsageError
+from db.engine import Database
+from db.models import ChannelStatus, Delivery
+
+
+def list_deliveries(
+    database: Database, states: Sequence[DeliveryState], limit: int
+) -> list[Delivery]:
+    """Deliveries in `states`, the newest first, each with its candidate."""
+    query = select(Delivery).options(joinedload(Delivery.candidate))
+    if set(states) < set(DeliveryState):  # else the newest rows are read, and no others
+        query = query.where(Delivery.state.in_(states))
+    with database.read() as session:
+        return list(session.scalars(query.order_by(Delivery.id.desc()).limit(limit)))
+
+
+def get_delivery(database: Database, delivery_id: int) -> Delivery:
+    """One delivery with its candidate, attempts and interventions. Raises UsageError."""
+    with database.read() as session:
+        delivery = session.get(
+            Delivery,
+            delivery_id,
+            options=[
+                joinedload(Delivery.candidate),
+                selectinload(Delivery.attempts),
+                selectinload(Delivery.interventions),
+            ],
+        )
+    if delivery is None:
+        raise UsageError(
+            f"there is no delivery {delivery_id}. `artbot deliveries list` shows them."
+        )
+    return delivery
+
+
+def count_by_state(database: Database) -> dict[DeliveryState, int]:
+    """How many deliveries are in each state."""
+    with database.read() as session:
+        rows = session.execute(select(Delivery.state, func.count()).group_by(Delivery.state)).all()
+    return {DeliveryState(state): count for state, count in rows}
+
+
+def channel_standings(database: Database) -> dict[str, ChannelStatus]:
+    """Every channel that ever sent something, by name."""
+    with database.read() as session:
+        return {status.name: status for status in session.scalars(select(ChannelStatus))}

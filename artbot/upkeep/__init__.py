@@ -1,0 +1,1 @@
+"""Looking after a workplace: backups, a check-up, the story of one work."""

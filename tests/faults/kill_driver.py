@@ -1,0 +1,204 @@
+"""Does one operation in one workplace, in a process of its own that somebody traces and kills.
+
+A server on standard input and output: it has imported everything and forks a child for each request, so
+that a kill costs a tenth of a second. The child waits until it is let go (by then strace holds it), so
+what strace counts are the calls of the operation alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+import alembic.command
+import alembic.config
+import alembic.script  # noqa: F401
+import numpy as np
+from PIL import PngImagePlugin  # noqa: F401
+
+import artbot.publishing.channels as channels
+import artbot.publishing.channels.webhook
+import artbot.studio.batch as studio_batch
+from artbot import failpoints
+from artbot.config import load_settings
+from artbot.daemon.run import Daemon
+from artbot.daemon.supervision import Supervision
+from artbot.domain.candidate import BatchState
+from artbot.mark import read_mark
+from artbot.publishing.channels import recognition, settings_models
+from artbot.publishing.interventions import Actor
+from artbot.publishing.outbox import deliver_due
+from artbot.review.decisions import Author, Words, approve
+from artbot.studio.batch import Listener, make_batch
+from artbot.studio.planning import ensure_today
+from artbot.studio.provenance import Origin, encode_png, pixel_sha256
+from artbot.studio.render import Painting, RenderOptions
+from artbot.upkeep.backup import list_backups, make_backup, restore
+from artbot.worker import hold_worker
+from artbot.workplace import Workplace
+from db.engine import open_database
+
+BOOT = datetime(2026, 11, 1, tzinfo=UTC)
+"""When the machine of these tests was started."""
+KEEP = 2
+
+
+class Brush:
+    """In the place of the render child: paints without a network, writes as the child does."""
+
+    environment: ClassVar[dict[str, Any]] = {"torch": "none"}
+
+    def __init__(self, kept: Path, options: RenderOptions) -> None:
+        assert kept.is_dir()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def paint(self, origin: Origin, path: Path) -> Painting:
+        pixels = np.random.default_rng(origin["seed"]).integers(0, 256, (16, 16, 3), np.uint8)
+        png = encode_png(pixels, origin)
+        with open(path, "wb", buffering=0) as file:
+            for begin in range(0, len(png), 400):  # in pieces, so that there is a half to be left
+                file.write(png[begin : begin + 400])
+            os.fsync(file.fileno())
+        return Painting(hashlib.sha256(png).hexdigest(), pixel_sha256(pixels), len(png), 16, 16)
+
+
+def open_place(root: Path, now: datetime) -> Workplace:
+    """The workplace at a moment that stands still."""
+    settings = load_settings(root, settings_models())
+    return Workplace(settings, lambda: now, lambda: ("boot", (now - BOOT).total_seconds()))
+
+
+def paint(place: Workplace) -> None:
+    with place.work("batch"):
+        (name,) = place.settings.schedules
+        key = ensure_today(place.database, name, place.settings.schedules[name], place.clock())
+        listener = Listener(lambda *_: None, lambda *_: None, lambda *_: None)
+        assert make_batch(place.studio, key, listener, lambda: False) == BatchState.READY
+
+
+def decide(place: Workplace) -> None:
+    approve(place.review, 1, Author("anna", "test"), Words(title="A title"))
+
+
+def deliver(place: Workplace) -> None:
+    with place.work("publish"):
+        deliver_due(place.outbox, lambda _: None, lambda: False)
+
+
+def deliver_to_the_forgetful(place: Workplace) -> None:
+    """To a receiver that recognises no repetition."""
+    with _nothing_is_recognised():
+        deliver(place)
+
+
+def back_up(place: Workplace) -> None:
+    settings = place.settings
+    assert isinstance(settings.database, Path)
+    make_backup(settings.database, settings.backups, place.clock(), KEEP)
+
+
+def put_back(place: Workplace) -> None:
+    settings = place.settings
+    assert isinstance(settings.database, Path)
+    backup = list_backups(settings.backups)[-1].path
+    with hold_worker(settings.lock, "db restore"):
+        restore(
+            backup,
+            settings.database,
+            recognition(settings),
+            read_mark(settings.mark),
+            Actor("anna", "test"),
+            place.clock(),
+        )
+
+
+def live(place: Workplace) -> None:
+    """One round of the daemon: plan, paint, send, back up."""
+    with place.work("daemon"):
+        assert Daemon(place, lambda: False, Supervision({})).round()
+
+
+def migrate(place: Workplace) -> None:
+    assert isinstance(place.settings.database, Path)
+    open_database(place.settings.database).close()
+
+
+OPERATIONS: dict[str, Callable[[Workplace], None]] = {
+    "batch": paint,
+    "approve": decide,
+    "deliver": deliver,
+    "deliver-unrecognised": deliver_to_the_forgetful,
+    "backup": back_up,
+    "restore": put_back,
+    "migrate": migrate,
+    "daemon": live,
+}
+
+
+@contextmanager
+def _nothing_is_recognised() -> Iterator[None]:
+    known = channels.recognition
+    vars(channels)["recognition"] = lambda settings: dict.fromkeys(known(settings))
+    try:
+        yield
+    finally:
+        vars(channels)["recognition"] = known
+
+
+def serve() -> None:
+    """One line a request, `{operation, root, now, at}`; answers with the child's pid; the next line lets it
+    go; then answers with its wait status."""
+    vars(studio_batch)["RenderChild"] = Brush
+    for line in sys.stdin:
+        request = json.loads(line)
+        gate, opener = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(opener)
+            _be_the_child(request, gate)
+        os.close(gate)
+        print(child, flush=True)
+        sys.stdin.readline()
+        os.close(opener)
+        print(os.waitpid(child, 0)[1], flush=True)
+
+
+def _be_the_child(request: dict[str, str], gate: int) -> None:
+    code = 1
+    try:
+        # Any process may trace this one: where Yama is at work, only ancestors might.
+        ctypes.CDLL(None).prctl(ctypes.c_int(0x59616D61), ctypes.c_ulong(2**64 - 1))
+        os.read(gate, 1)
+        os.environ[failpoints.VARIABLE] = f"{request['at']}:kill"
+        now = datetime.fromisoformat(request["now"])
+        OPERATIONS[request["operation"]](open_place(Path(request["root"]), now))
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    assert artbot.publishing.channels.webhook.CHANNEL.recognises_for == timedelta.max
+    serve()

@@ -1,0 +1,241 @@
+"""`artbot deliveries` and `artbot channels`: what a person sees of trouble, and what helps."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from db.engine import open_database
+from tests.conftest import Consumer, Place
+from tests.unit.service.kit import SECRET, add_works
+
+
+@pytest.fixture
+def stocked(place: Place, consumer: Consumer) -> Place:
+    """Three works that nobody had to paint, the first two approved for a receiver that is there."""
+    place.configure((place.root / "artbot.toml").read_text() + consumer.channel())
+    database = open_database(place.root / "db/artbot.sqlite3")
+    add_works(database, place.root / "works", 3)
+    database.close()
+    place.run("approve", "1", "2").refused(0, "example now")
+    return place
+
+
+def put_into(place: Place, state: str, number: int) -> None:
+    """As the outbox leaves it; the database checks the move."""
+    with closing(sqlite3.connect(place.root / "db/artbot.sqlite3")) as connection, connection:
+        connection.execute("UPDATE deliveries SET state = ? WHERE id = ?", (state, number))
+
+
+def states(place: Place) -> list[str]:
+    listed = place.json("deliveries", "list", "--all")
+    return [row["state"] for row in sorted(listed, key=lambda row: row["id"])]
+
+
+# Looking
+
+
+def test_a_delivery_tells_its_whole_story(stocked: Place, consumer: Consumer) -> None:
+    assert stocked.run("publish").code == 0
+    shown = stocked.run("deliveries", "show", "1")
+    assert shown.code == 0
+    lines = shown.out.splitlines()
+    assert lines[0] == "1: daily-2026-11-21-01 to example, delivered"
+    assert any("attempt, delivered 200" in line for line in lines)
+    story = stocked.json("deliveries", "show", "1")
+    assert (story["state"], story["channel"], story["work"], story["num_attempts"]) == (
+        "delivered",
+        "example",
+        "daily-2026-11-21-01",
+        1,
+    )
+    (attempt,) = story["attempts"]
+    assert (attempt["outcome"], attempt["status"], attempt["epoch"]) == ("delivered", 200, 1)
+    assert story["interventions"] == []
+    assert consumer.log()[0]["webhook_id"] == story["delivery_key"]
+    stocked.run("deliveries", "show", "99").refused(2, "no delivery 99", "artbot deliveries list")
+
+
+def test_the_list_names_for_every_trouble_the_command_that_helps(stocked: Place) -> None:
+    put_into(stocked, "uncertain", 1)
+    put_into(stocked, "held", 2)
+    listed = stocked.run("deliveries", "list")
+    assert "uncertain" in listed.out
+    assert "artbot deliveries resolve 1 --posted (or --absent)" in listed.err
+    assert "artbot channels resume example" in listed.err
+    shown = stocked.run("deliveries", "show", "1")
+    assert "artbot deliveries resolve 1" in shown.err
+    assert len(stocked.json("deliveries", "list", "--limit", "1")) == 1
+
+
+# Resolve
+
+
+def test_what_was_found_posted_is_done_with_where_it_can_be_seen(
+    stocked: Place, consumer: Consumer
+) -> None:
+    put_into(stocked, "uncertain", 1)
+    stocked.run("deliveries", "retry", "1").refused(1, "may have been posted", "resolve 1 --posted")
+    stocked.run("deliveries", "resolve", "1").refused(2, "say --posted or --absent")
+    stocked.run("deliveries", "resolve", "1", "--absent", "--url", "https://x.org/").refused(
+        2, "--url goes with --posted"
+    )
+    assert states(stocked) == ["uncertain", "queued"]
+    done = stocked.run("deliveries", "resolve", "1", "--posted", "--url", "https://x.org/1")
+    done.refused(0, "1: daily-2026-11-21-01 to example is done")
+    story = stocked.json("deliveries", "show", "1")
+    assert (story["state"], story["remote_url"]) == ("delivered", "https://x.org/1")
+    (entry,) = story["interventions"]
+    assert (entry["act"], entry["was"], entry["now"], entry["via"]) == (
+        "posted",
+        "uncertain",
+        "delivered",
+        "cli",
+    )
+    assert "seen at   https://x.org/1" in stocked.run("deliveries", "show", "1").out
+    assert stocked.run("publish").code == 0
+    assert len(consumer.verdicts()) == 1, "the other one only"
+
+
+def test_what_was_found_absent_is_sent(stocked: Place, consumer: Consumer) -> None:
+    put_into(stocked, "uncertain", 1)
+    stocked.run("publish")
+    assert consumer.verdicts() == ["stored"]
+    answer = json.loads(
+        stocked.run(
+            "deliveries", "resolve", "1", "2", "--absent", "--reason", "I looked", "--json"
+        ).out
+    )
+    assert [(row["id"], row["state"]) for row in answer["resolved"]] == [(1, "queued")]
+    assert [error["id"] for error in answer["errors"]] == [2]
+    assert "delivery 2 is delivered: there is nothing to resolve" in answer["errors"][0]["error"]
+    assert stocked.json("deliveries", "show", "1")["interventions"][0]["reason"] == "I looked"
+    assert stocked.run("publish").code == 0
+    assert consumer.verdicts() == ["stored", "stored"]
+
+
+# Withdraw
+
+
+def test_what_nobody_has_is_withdrawn_and_what_somebody_has_is_not(
+    stocked: Place, consumer: Consumer
+) -> None:
+    stocked.run("deliveries", "withdraw", "1").refused(0, "1: ", "is withdrawn")
+    assert stocked.run("publish").code == 0
+    assert consumer.verdicts() == ["stored"]
+    refused = stocked.run("deliveries", "withdraw", "1", "2", "99", "--json")
+    assert refused.code == 1
+    answer = json.loads(refused.out)
+    assert [row["state"] for row in answer["withdrawn"]] == ["cancelled"]
+    assert [error["id"] for error in answer["errors"]] == [2, 99]
+    assert "cannot be taken back" in answer["errors"][0]["error"]
+    assert states(stocked) == ["cancelled", "delivered"]
+    assert stocked.json("show", "1")["state"] == "approved"
+
+
+# Replay
+
+
+def test_a_receiver_that_lost_everything_gets_it_again_and_one_that_did_not_knows_it(
+    stocked: Place, consumer: Consumer
+) -> None:
+    assert stocked.run("publish").code == 0
+    yesterday = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
+    tomorrow = f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%d}"
+    replay = ["deliveries", "replay", "--channel", "example", "--since"]
+    stocked.run(*replay, tomorrow).refused(0, "0 delivered to example since")
+    answer = json.loads(stocked.run(*replay, yesterday, "--json").out)
+    assert [(row["id"], row["state"]) for row in answer["due"]] == [(1, "queued"), (2, "queued")]
+    assert stocked.run("publish").code == 0
+    assert consumer.verdicts() == ["stored", "stored", "duplicate", "duplicate"]
+    stocked.run("deliveries", "replay", "--channel", "x", "--since", yesterday).refused(
+        2, "no channel 'x'. Channels: example"
+    )
+    stocked.run(*replay, "last week").refused(2, "--since")
+    stocked.run("deliveries", "replay", "--channel", "example").refused(2, "--since")
+
+
+# Channels
+
+
+def test_a_paused_channel_waits_with_everything_until_it_is_resumed(
+    stocked: Place, consumer: Consumer
+) -> None:
+    assert stocked.json("channels", "list") == [
+        {
+            "name": "example",
+            "type": "webhook",
+            "state": "active",
+            "reason": None,
+            "since": None,
+            "num_failures": 0,
+            "rests_until": None,
+        }
+    ]
+    pause = stocked.run("channels", "pause", "example", "--reason", "the server moves")
+    pause.refused(0, "example is paused", "artbot channels resume example")
+    listed = stocked.run("channels", "list")
+    assert "paused since" in listed.out
+    assert "the server moves" in listed.out
+    assert "artbot channels resume example" in listed.err
+    (row,) = stocked.json("channels", "list")
+    assert (row["state"], row["reason"]) == ("paused", "the server moves")
+    assert row["since"]
+    assert stocked.run("publish").code == 0
+    assert consumer.verdicts() == []
+    stocked.run("deliveries", "retry", "1").refused(1, "waits for its channel", "the server moves")
+    stocked.run("channels", "resume", "example").refused(0, "example is open")
+    assert stocked.run("publish").code == 0
+    assert consumer.verdicts() == ["stored", "stored"]
+
+
+@pytest.mark.parametrize("command", ["pause", "resume"])
+def test_a_channel_that_is_not_configured_is_not_known(stocked: Place, command: str) -> None:
+    stocked.run("channels", command, "x").refused(2, "no channel 'x'. Channels: example")
+
+
+def test_without_channels_the_list_says_how_to_get_one(place: Place) -> None:
+    place.run("channels", "list").refused(0, "no channels: add a [channels.NAME] table")
+    assert place.json("channels", "list") == []
+    place.run("channels", "pause", "x").refused(2, "add a [channels.NAME] table")
+
+
+def test_a_wrong_secret_stops_the_channel_and_once_mended_everything_goes_out(
+    stocked: Place, consumer: Consumer
+) -> None:
+    secret = stocked.root / "secrets/webhook"
+    right = secret.read_text()
+    secret.write_text(SECRET)
+    assert stocked.run("publish").code == 1
+    assert states(stocked) == ["held", "queued"]
+    (row,) = stocked.json("channels", "list")
+    assert row["state"] == "paused"
+    assert "it refuses our credentials: answered 401" in row["reason"]
+    assert "same secret?" in row["reason"]
+    listed = stocked.run("deliveries", "list")
+    assert "when example is mended: artbot channels resume example" in listed.err
+    secret.write_text(right)
+    stocked.run("channels", "resume", "example").refused(0, "1 held deliveries are due now")
+    assert stocked.run("publish").code == 0
+    assert consumer.verdicts()[-2:] == ["stored", "stored"]
+
+
+def test_a_channel_that_fails_again_and_again_rests_and_says_until_when(
+    stocked: Place, consumer: Consumer
+) -> None:
+    consumer.process.kill()
+    consumer.process.wait()
+    for _ in range(3):  # twice two, and then one more
+        stocked.run("deliveries", "retry", "1", "2")
+        assert stocked.run("publish").code == 1
+    (row,) = stocked.json("channels", "list")
+    assert (row["state"], row["num_failures"] >= 5, bool(row["rests_until"])) == (
+        "active",
+        True,
+        True,
+    )
+    assert "failures in a row: tries again at" in stocked.run("channels", "list").out

@@ -1,0 +1,170 @@
+"""What is asked every day or every few seconds finds its rows by an index, however many there are.
+
+The plans are SQLite's own words. The times are measured in benchmarks/load.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from artbot.config import ScheduleSettings
+from artbot.domain.candidate import CandidateState
+from artbot.domain.delivery import SETTLED, DeliveryState
+from artbot.publishing.channels import Parcel, Receipt
+from artbot.publishing.outbox import Outbox, deliver_due, has_due, recover_interrupted
+from artbot.publishing.reading import count_by_state, get_delivery, list_deliveries
+from artbot.review.decisions import Author, approve, expire, reject, undo
+from artbot.review.reading import find_candidate, get_candidate, list_candidates
+from artbot.status import read_status
+from artbot.studio.planning import ensure_due, give_up_on_old
+from artbot.workplace import Workplace
+from benchmarks.load import open_filled, plan, watched
+from tests.unit.service.kit import png
+
+ANNA = Author("anna", "test")
+LARGE = ("candidates", "deliveries", "decisions", "attempts")
+
+
+class Takes:
+    """A receiver that takes everything."""
+
+    def send(self, parcel: Parcel, now: object) -> Receipt:
+        return Receipt(200, "")
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
+    workplace = open_filled(tmp_path_factory.mktemp("load") / "studio", 2000, 400)
+    yield workplace
+    workplace.database.close()
+
+
+def path_of(workplace: Workplace) -> Path:
+    path = workplace.database.path
+    assert path is not None
+    return path
+
+
+def paint_what_is_due(workplace: Workplace) -> None:
+    """Without its picture a work is not sent."""
+    content = png()
+    with closing(sqlite3.connect(path_of(workplace))) as connection, connection:
+        rows = connection.execute(
+            "SELECT c.id, c.path FROM candidates c JOIN deliveries d ON d.candidate_id = c.id "
+            "WHERE d.state IN ('queued', 'retry_wait') UNION "
+            "SELECT id, path FROM candidates WHERE state = 'pending'"
+        ).fetchall()
+        for number, name in rows:
+            path = workplace.settings.works / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            connection.execute(
+                "UPDATE candidates SET image_sha256 = ? WHERE id = ?",
+                (hashlib.sha256(content).hexdigest(), number),
+            )
+
+
+def send(workplace: Workplace) -> None:
+    paint_what_is_due(workplace)
+    recognition = dict.fromkeys(workplace.settings.channels, timedelta.max)
+    senders = dict.fromkeys(workplace.settings.channels, Takes())
+    outbox = Outbox(
+        workplace.database,
+        workplace.settings.works,
+        senders,
+        recognition,
+        workplace.clock,
+        lambda: 0.0,
+        workplace.outbox.before_send,
+    )
+    assert deliver_due(outbox, lambda sent: None, lambda: False)
+
+
+def interrupt_and_recover(workplace: Workplace) -> None:
+    with closing(sqlite3.connect(path_of(workplace))) as connection, connection:
+        connection.execute("UPDATE deliveries SET state = 'queued' WHERE state = 'failed'")
+        connection.execute("UPDATE deliveries SET state = 'sending' WHERE state = 'queued'")
+    assert recover_interrupted(workplace.database, {}, workplace.clock())
+
+
+def decide(workplace: Workplace) -> None:
+    """Approve, reject, undo, as people do."""
+    paint_what_is_due(workplace)
+    one, two = (c.id for c in list_candidates(workplace.database, [CandidateState.PENDING])[:2])
+    approve(workplace.review, one, ANNA)
+    reject(workplace.review, two, ANNA)
+    undo(workplace.review, one, ANNA)
+    undo(workplace.review, None, ANNA)
+
+
+def begin_work(workplace: Workplace) -> None:
+    with workplace.work("test"):
+        workplace.keep_working()
+
+
+ASKED: dict[str, Callable[[Workplace], object]] = {
+    "status": read_status,
+    "review": lambda w: list_candidates(w.database, [CandidateState.PENDING]),
+    "review of all": lambda w: list_candidates(
+        w.database, [CandidateState.PENDING, CandidateState.APPROVED, CandidateState.REJECTED]
+    ),
+    "review of a batch": lambda w: list_candidates(
+        w.database, [CandidateState.PENDING], batch="daily-2000-01-01"
+    ),
+    "a candidate by its name": lambda w: find_candidate(w.database, "daily-2000-01-01-01"),
+    "a candidate": lambda w: get_candidate(w.database, 1),
+    "deliveries": lambda w: list_deliveries(
+        w.database, [state for state in DeliveryState if state not in SETTLED], 200
+    ),
+    "all deliveries": lambda w: list_deliveries(w.database, list(DeliveryState), 200),
+    "a delivery": lambda w: get_delivery(w.database, 1),
+    "how many deliveries": lambda w: count_by_state(w.database),
+    "whether something is due": lambda w: has_due(w.database, ["studio", "friends"], w.clock()),
+    "sending": send,
+    "recovery": interrupt_and_recover,
+    "decisions": decide,
+    "planning": lambda w: ensure_due(
+        w.database, {"nightly": ScheduleSettings.model_validate({"at": "23:00"})}, w.clock()
+    ),
+    "giving up": lambda w: give_up_on_old(w.database, w.clock()),
+    "expiry": lambda w: expire(w.review, 30),
+    "the worker's start": begin_work,
+}
+
+
+@pytest.mark.parametrize("what", ASKED)
+def test_it_reads_no_large_table_from_end_to_end(filled: Workplace, what: str) -> None:
+    with watched(filled.database) as asked:
+        ASKED[what](filled)
+    statements = {
+        statement: parameters
+        for statement, parameters in asked.queries.items()
+        if statement.lstrip().startswith(("SELECT", "UPDATE", "DELETE"))
+    }
+    assert statements
+    for statement, parameters in statements.items():
+        steps = plan(path_of(filled), statement, parameters)
+        scans = [step for step in steps if is_scan(step) and not stops_early(statement, steps)]
+        assert not scans, f"{scans}\n{statement}"
+
+
+def is_scan(step: str) -> bool:
+    """A look at every row of a large table. Counting the entries of an index is none: `status` counts
+    candidates by state, which is a hundredth of their bytes."""
+    found = re.match(r"SCAN (\w+?)(_\d+)?( USING .*INDEX.*)?$", step)
+    return found is not None and found[1] in LARGE and not found[3]
+
+
+def stops_early(statement: str, steps: list[str]) -> bool:
+    """It goes from the newest row backwards and stops after so many: the last link of a chain, the last
+    decision to undo, the newest deliveries. Sorting would show as a temporary B-tree."""
+    ends = "LIMIT" in statement and re.search(r"ORDER BY \w+\.id DESC", statement)
+    return bool(ends) and not any("TEMP B-TREE FOR ORDER BY" in step for step in steps)

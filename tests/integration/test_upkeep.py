@@ -1,0 +1,305 @@
+"""Backups and the way back, the check-up, the story of one work: as a person meets them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Consumer, Place, wait_for
+
+
+def backups(place: Place) -> list[Path]:
+    return sorted((place.root / "db/backups").glob("*"))
+
+
+@pytest.fixture
+def connected(painted: Place, consumer: Consumer) -> Place:
+    """A painted batch and a receiver to send to at once."""
+    painted.configure((painted.root / "artbot.toml").read_text() + consumer.channel())
+    return painted
+
+
+# Backups
+
+
+def test_a_backup_is_a_whole_database_and_is_listed(painted: Place) -> None:
+    made = painted.json("db", "backup")
+    assert [b["path"] for b in painted.json("db", "list")] == [made["path"]]
+    with sqlite3.connect(made["path"]) as copy:
+        assert copy.execute("SELECT count(*) FROM candidates").fetchone() == (3,)
+        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_only_the_newest_backups_are_kept_and_other_files_are_left_alone(painted: Place) -> None:
+    painted.configure((painted.root / "artbot.toml").read_text() + "\n[backup]\nkeep = 2\n")
+    folder = painted.root / "db/backups"
+    folder.mkdir()
+    (folder / "my own.sqlite3").write_bytes(b"mine")
+    for day in (1, 2, 3):
+        (folder / f"artbot-2026110{day}T120000Z.sqlite3").write_bytes(b"old")
+    painted.run("db", "backup").refused(0, "checked")
+    names = [path.name for path in backups(painted)]
+    assert names[0] == "artbot-20261103T120000Z.sqlite3"
+    assert names[-1] == "my own.sqlite3"
+    assert len(names) == 3
+
+
+def test_the_daemon_makes_one_a_day(painted: Place) -> None:
+    assert painted.run("daemon", "--once").code == 0
+    assert len(backups(painted)) == 1
+    assert painted.run("daemon", "--once").code == 0
+    assert len(backups(painted)) == 1
+
+
+@pytest.mark.parametrize("moment", ["backup.written", "backup.placed"])
+def test_a_backup_that_is_killed_leaves_the_earlier_ones_whole(painted: Place, moment: str) -> None:
+    painted.run("db", "backup").refused(0, "checked")
+    time.sleep(1.1)  # their names have seconds
+    assert painted.run("db", "backup", ARTBOT_FP=f"{moment}:kill").code == -9
+    for backup in painted.json("db", "list"):
+        with sqlite3.connect(backup["path"]) as copy:
+            assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    time.sleep(1.1)
+    painted.run("db", "backup").refused(0, "checked")
+    assert not list((painted.root / "db/backups").glob(".*"))
+
+
+# Restoring
+
+
+def test_a_restored_database_is_the_one_of_then_and_the_replaced_one_is_kept(
+    painted: Place,
+) -> None:
+    made = painted.json("db", "backup")["path"]
+    painted.run("reject", "1").refused(0)
+    result = painted.json("db", "restore", made)
+    assert painted.json("show", "1")["state"] == "pending"
+    with sqlite3.connect(result["replaced"]) as replaced:
+        assert replaced.execute("SELECT state FROM candidates WHERE id = 1").fetchone() == (
+            "rejected",
+        )
+    painted.run("doctor").refused(0, "")
+
+
+def test_a_restored_database_posts_nothing_twice_where_repetitions_are_recognised(
+    connected: Place, consumer: Consumer
+) -> None:
+    connected.run("approve", "1").refused(0)
+    made = connected.json("db", "backup")["path"]
+    assert connected.run("daemon", "--once").code == 0
+    assert consumer.verdicts() == ["stored"]
+    connected.run("db", "restore", made).refused(0)
+    assert connected.run("daemon", "--once").code == 0
+    assert consumer.verdicts() == ["stored", "duplicate"]
+    assert len(list(consumer.store.glob("*.png"))) == 1
+
+
+def test_a_work_approved_again_after_a_restore_has_the_key_it_had(
+    connected: Place, consumer: Consumer
+) -> None:
+    """The backup knows nothing of the approval; the receiver knows the work."""
+    made = connected.json("db", "backup")["path"]
+    connected.run("approve", "1").refused(0)
+    assert connected.run("daemon", "--once").code == 0
+    connected.run("db", "restore", made).refused(0)
+    connected.run("approve", "1").refused(0)
+    assert connected.run("daemon", "--once").code == 0
+    assert consumer.verdicts() == ["stored", "duplicate"]
+
+
+def test_a_database_put_back_by_hand_is_noticed(connected: Place, consumer: Consumer) -> None:
+    file = connected.root / "db/artbot.sqlite3"
+    connected.run("approve", "1").refused(0)
+    shutil.copy(file, connected.root / "old.sqlite3")
+    assert connected.run("daemon", "--once").code == 0
+    shutil.copy(connected.root / "old.sqlite3", file)
+    # A delivery to a channel that artbot.toml no longer has: nobody can know what its receiver knows.
+    connected.run("approve", "2").refused(0)
+    config = (connected.root / "artbot.toml").read_text()
+    connected.configure(config.replace("[channels.", "[channels.other-"))
+    restarted = connected.run("daemon", "--once")
+    assert "older than what was done last" in restarted.out
+    states = {row["work"][-2:]: row["state"] for row in connected.json("deliveries", "list")}
+    assert states == {"01": "uncertain", "02": "uncertain"}
+    again = connected.run("daemon", "--once")
+    assert "older than" not in again.out
+
+
+def test_a_lost_database_is_noticed_and_its_keys_stay(connected: Place, consumer: Consumer) -> None:
+    """Somebody removed the file: a new one is made, the same day painted again, the same work approved."""
+    connected.run("approve", "1").refused(0)
+    assert connected.run("daemon", "--once").code == 0
+    (connected.root / "db/artbot.sqlite3").unlink()
+    assert connected.run("batch").code == 0
+    connected.run("approve", "1").refused(0)
+    assert connected.run("daemon", "--once").code == 0
+    assert consumer.verdicts() == ["stored", "duplicate"]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(b"dear diary", "damaged, or no database"), (b"", "no database of artbot"), (None, "no file")],
+)
+def test_what_is_no_backup_is_refused_and_nothing_changes(
+    painted: Place, content: bytes | None, why: str
+) -> None:
+    before = (painted.root / "db/artbot.sqlite3").read_bytes()
+    if content is not None:
+        (painted.root / "b.sqlite3").write_bytes(content)
+    painted.run("db", "restore", "b.sqlite3").refused(1 if content is not None else 2, why)
+    assert (painted.root / "db/artbot.sqlite3").read_bytes() == before
+
+
+def test_a_restore_that_is_killed_changes_nothing(painted: Place) -> None:
+    made = painted.json("db", "backup")["path"]
+    painted.run("reject", "1").refused(0)
+    assert painted.run("db", "restore", made, ARTBOT_FP="restore.prepared:kill").code == -9
+    assert painted.json("show", "1")["state"] == "rejected"
+    painted.run("db", "restore", made).refused(0)
+    assert painted.json("show", "1")["state"] == "pending"
+    assert not list((painted.root / "db").glob(".*.tmp"))
+
+
+def test_while_a_daemon_is_at_work_nothing_is_restored(painted: Place) -> None:
+    made = painted.json("db", "backup")["path"]
+    daemon = painted.start("daemon")
+    try:
+        wait_for(lambda: painted.json("status")["worker"])
+        painted.run("db", "restore", made).refused(1, "already at work")
+    finally:
+        daemon.terminate()
+        daemon.communicate(timeout=60)
+
+
+# The check
+
+
+def test_a_sound_database_is_called_sound(painted: Place) -> None:
+    painted.run("db", "check").refused(0, "sound")
+    assert painted.json("db", "check") == {"is_sound": True, "problems": []}
+
+
+def test_flipped_bytes_are_found_and_the_remedy_is_named(painted: Place) -> None:
+    file = painted.root / "db/artbot.sqlite3"
+    content = bytearray(file.read_bytes())
+    for offset in range(5 * 4096, len(content), 4096):
+        content[offset : offset + 64] = os.urandom(64)
+    file.write_bytes(content)
+    painted.run("db", "check").refused(1, "damaged", "artbot db restore FILE")
+
+
+def test_a_past_that_was_rewritten_is_found(painted: Place) -> None:
+    painted.run("reject", "1", "2").refused(0)
+    with sqlite3.connect(painted.root / "db/artbot.sqlite3") as connection:
+        connection.execute("DROP TRIGGER decisions_past")
+        connection.execute("UPDATE decisions SET by = 'somebody else' WHERE id = 1")
+    painted.run("db", "check").refused(1, "decisions: row 1 was changed")
+
+
+# The doctor
+
+
+def test_a_well_workplace_is_called_well(connected: Place) -> None:
+    connected.run("approve", "1").refused(0)
+    assert connected.run("daemon", "--once").code == 0
+    result = connected.run("doctor")
+    assert result.code == 0, result.out
+    assert "WRONG" not in result.out
+    assert connected.json("doctor")["is_well"]
+
+
+def test_a_missing_picture_is_found_with_its_remedy(painted: Place) -> None:
+    next((painted.root / "works").rglob("*-02.png")).unlink()
+    result = painted.run("doctor")
+    assert result.code == 3
+    assert "WRONG  pictures" in result.out
+    assert "artbot reproduce ID --restore" in result.out
+    painted.run("reproduce", "2", "--restore").refused(0, "restored")
+    assert painted.run("doctor").code == 0
+
+
+def test_a_secret_that_cannot_be_read_is_found(connected: Place) -> None:
+    (connected.root / "secrets/webhook").chmod(0o644)
+    result = connected.run("doctor")
+    assert result.code == 3
+    assert "WRONG  channels' secrets" in result.out
+    assert "chmod 600" in result.out
+
+
+def test_a_delivery_that_needs_a_person_is_found(connected: Place, consumer: Consumer) -> None:
+    connected.run("approve", "1").refused(0)
+    connected.run("channels", "pause", "example", "--reason", "moving house").refused(0, "paused")
+    result = connected.run("doctor")
+    assert result.code == 3
+    assert "channel example is paused: moving house" in result.out
+
+
+def test_a_secret_in_the_database_is_found(connected: Place) -> None:
+    secret = (connected.root / "secrets/webhook").read_text().strip()
+    with sqlite3.connect(connected.root / "db/artbot.sqlite3") as connection:
+        connection.execute("UPDATE candidates SET title = ? WHERE id = 1", (secret,))
+    result = connected.run("doctor")
+    assert result.code == 3
+    assert "WRONG  secrets kept out" in result.out
+    assert secret not in result.out
+
+
+def test_a_row_that_no_decision_explains_is_found(painted: Place) -> None:
+    painted.run("reject", "1").refused(0)
+    with sqlite3.connect(painted.root / "db/artbot.sqlite3") as connection:
+        connection.execute("UPDATE candidates SET state = 'pending' WHERE id = 1")
+    result = painted.run("doctor")
+    assert result.code == 3
+    assert "candidate 1 is pending, and the log does not say why" in result.out
+
+
+# The story
+
+
+def test_a_works_story_is_told_in_the_order_it_happened(
+    connected: Place, consumer: Consumer
+) -> None:
+    connected.run("approve", "2").refused(0)
+    connected.run("undo", "2").refused(0)
+    connected.run("approve", "2").refused(0)
+    assert connected.run("daemon", "--once").code == 0
+    story = connected.json("explain", "2")
+    assert [event["what"] for event in story["events"]] == [
+        "due",
+        "planned",
+        "painted",
+        "approved",
+        "queued",
+        "pending",
+        "approved",
+        "sent",
+        "delivered",
+    ]
+    told = connected.run("explain", "2").out
+    assert "taking back what was decided" in told
+    assert "status 200" in told or "status 201" in told or "status 204" in told
+    connected.run("explain", "99").refused(2, "no candidate 99")
+
+
+# The clock
+
+
+def test_a_clock_that_leapt_is_told_and_can_be_accepted(painted: Place) -> None:
+    assert painted.run("daemon", "--once").code == 0
+    painted.run("clock").refused(0, "believed")
+    with sqlite3.connect(painted.root / "db/artbot.sqlite3") as connection:
+        connection.execute("UPDATE workplace SET clock_at = '2036-01-01T00:00:00.000000Z'")
+    painted.run("clock").refused(1, "artbot was at work at 2036-01-01", "clock --accept")
+    painted.run("batch", "--extra").refused(1, "clock --accept")
+    painted.run("publish").refused(1, "clock --accept")
+    assert painted.run("daemon", "--once").code == 1
+    result = painted.run("doctor")
+    assert result.code == 3
+    assert "WRONG  clock" in result.out
+    painted.run("clock", "--accept").refused(0, "believed")
+    assert painted.run("daemon", "--once").code == 0

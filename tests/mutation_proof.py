@@ -1,0 +1,244 @@
+"""Does a test notice when a protection is missing? `make mutation-proof`.
+
+Takes one protection at a time out of a copy of the tree and runs the tests that are named beside it: they
+must turn red, and must have been green before. A replacement whose text is no longer found is an error:
+then this list has to be brought up to date, or the protection is gone already.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+WANTED = ("artbot", "db", "trainers", "tests", "deploy", "docs", "pyproject.toml", "README.md")
+FAULTS = "tests/faults"
+UNIT = "tests/unit/service"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One protection, how it is taken away, and who must notice."""
+
+    protection: str
+    path: str
+    text: str
+    instead: str
+    tests: tuple[str, ...]
+
+
+MUTATIONS = (
+    Mutation(
+        "the lock: one worker per host",
+        "artbot/worker.py",
+        "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n            return True",
+        "            return True",
+        (f"{UNIT}/test_worker.py::test_a_second_worker_is_refused_and_told_who_the_first_one_is",),
+    ),
+    Mutation(
+        "fencing: an old worker's writes are refused",
+        "db/engine.py",
+        "if current != self.epoch:",
+        "if False:",
+        (
+            f"{UNIT}/test_worker.py::test_what_a_worker_writes_after_another_took_over_is_not_kept",
+            f"{UNIT}/test_worker.py::"
+            "test_a_worker_fenced_while_sending_records_nothing_and_its_successor_repeats_under_the_key",
+        ),
+    ),
+    Mutation(
+        "the epoch rises with every worker",
+        "artbot/worker.py",
+        "        row.epoch += 1\n",
+        "",
+        (f"{UNIT}/test_worker.py::test_every_worker_has_an_epoch_of_its_own_and_says_who_it_is",),
+    ),
+    Mutation(
+        "fsync of a picture",
+        "artbot/studio/render_child.py",
+        "        os.fsync(file.fileno())\n",
+        "",
+        (f"{FAULTS}/test_power_cut.py::test_a_real_batch_survives_a_power_cut",),
+    ),
+    Mutation(
+        "fsync of the folder a picture is moved into",
+        "artbot/files.py",
+        "    temporary.replace(path)\n    fsync_folder(path.parent)\n",
+        "    temporary.replace(path)\n",
+        (f"{FAULTS}/test_power_cut.py::test_what_is_said_to_be_kept_survives_a_power_cut[batch]",),
+    ),
+    Mutation(
+        "fsync of the mark",
+        "artbot/mark.py",
+        "        os.fsync(file.fileno())\n",
+        "",
+        (
+            f"{FAULTS}/test_power_cut.py::test_what_is_said_to_be_kept_survives_a_power_cut[deliver]",
+        ),
+    ),
+    Mutation(
+        "fsync of the folder a backup is put into",
+        "artbot/upkeep/backup.py",
+        "            fsync_folder(backups)\n",
+        "",
+        (f"{FAULTS}/test_power_cut.py::test_what_is_said_to_be_kept_survives_a_power_cut[backup]",),
+    ),
+    Mutation(
+        "a commit's journal is gone for good",
+        "db/engine.py",
+        '"synchronous=EXTRA"',
+        '"synchronous=FULL"',
+        (
+            f"{FAULTS}/test_power_cut.py::test_what_is_said_to_be_kept_survives_a_power_cut[approve]",
+            f"{UNIT}/test_db.py::test_every_connection_is_prepared",
+        ),
+    ),
+    Mutation(
+        "the unique key of batches",
+        "db/migrations/versions/0001_first_tables.py",
+        '        sa.UniqueConstraint("key", name=op.f("uq_batches_key")),\n'
+        "        sa.UniqueConstraint(\n"
+        '            "schedule",\n            "local_date",\n            "number",\n'
+        '            name=op.f("uq_batches_schedule_local_date_number"),\n        ),\n',
+        "",
+        (f"{UNIT}/test_db.py::test_a_schedule_has_one_batch_of_its_own_per_day",),
+    ),
+    Mutation(
+        "the attempt is committed before the socket opens",
+        "artbot/publishing/outbox.py",
+        "    claim = _claim(outbox, delivery, hashlib.sha256(parcel.body).hexdigest(), claimed_at)\n",
+        "    early = outbox.senders[delivery.channel].send(parcel, claimed_at)\n"
+        "    claim = _claim(outbox, delivery, hashlib.sha256(parcel.body).hexdigest(), claimed_at)\n",
+        (
+            f"{UNIT}/test_outbox.py::"
+            "test_the_attempt_is_in_the_database_before_the_request_reaches_the_receiver",
+            f"{FAULTS}/test_failpoints.py::"
+            "test_killed_at_a_failpoint_all_is_whole_and_the_next_run_makes_it_good[delivery.sent]",
+        ),
+    ),
+    Mutation(
+        "the trigger that refuses illegal moves",
+        "db/migrations/versions/0002_what_the_database_refuses.py",
+        '        create(table, "move", "UPDATE", moved, message)\n',
+        "",
+        (
+            f"{UNIT}/test_machine.py::"
+            "test_a_statement_typed_by_hand_makes_the_moves_of_the_machine_and_no_other",
+        ),
+    ),
+    Mutation(
+        "the mark: an old database is noticed",
+        "artbot/mark.py",
+        "        return self.epoch < than.epoch or self.attempt_id < than.attempt_id\n",
+        "        return False\n",
+        (f"{FAULTS}/test_matrix.py::test_a_database_put_back_by_hand_posts_nothing_twice",),
+    ),
+    Mutation(
+        "the claim compares before it swaps",
+        "artbot/publishing/outbox.py",
+        "                Delivery.state == read.state,\n"
+        "                Delivery.num_attempts == read.num_attempts,\n"
+        "                # Taken back and approved again, perhaps with other words, it looks as before but for this.\n"
+        "                Delivery.next_at == read.next_at,\n",
+        "",
+        (
+            f"{UNIT}/test_outbox.py::test_a_work_taken_back_in_the_last_moment_is_not_sent",
+            f"{UNIT}/test_outbox.py::"
+            "test_a_work_taken_back_and_approved_with_other_words_goes_out_with_those",
+        ),
+    ),
+    Mutation(
+        "an unknown outcome is not repeated blindly",
+        "artbot/publishing/outbox.py",
+        "    if not open_attempts:\n        return True\n",
+        "    return True\n",
+        (
+            f"{UNIT}/test_outbox.py::test_what_it_may_have_posted_is_never_sent_again_by_itself",
+            f"{FAULTS}/test_failpoints.py::"
+            "test_a_recovery_that_is_itself_killed_twenty_times_comes_to_the_same[deliver-unrecognised]",
+        ),
+    ),
+)
+
+
+def main() -> int:
+    """0 if every missing protection was noticed."""
+    wanted = sys.argv[1:]
+    chosen = [m for m in MUTATIONS if not wanted or any(w in m.protection for w in wanted)]
+    with tempfile.TemporaryDirectory(prefix="artbot-mutation-") as folder:
+        tree = Path(folder)
+        for name in WANTED:
+            source = CHECKOUT / name
+            if source.is_dir():
+                shutil.copytree(
+                    source, tree / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
+                )
+            else:
+                shutil.copy(source, tree / name)
+        every = sorted({test for mutation in chosen for test in mutation.tests})
+        print(f"the {len(every)} tests as they are …", flush=True)
+        red = failing(tree, every)
+        for test in sorted(red):
+            print(f"  red already: {test}")
+        unnoticed = len(red)
+        for mutation in chosen:
+            began = time.monotonic()
+            found = prove(tree, mutation)
+            told = [t for t in mutation.tests if t in found]
+            unnoticed += len(told) < len(mutation.tests)
+            verdict = "noticed" if len(told) == len(mutation.tests) else "NOT NOTICED"
+            print(
+                f"{verdict:12} {mutation.protection:52} {len(told)} of {len(mutation.tests)} tests red, "
+                f"{time.monotonic() - began:.0f} s",
+                flush=True,
+            )
+    return 1 if unnoticed else 0
+
+
+def prove(tree: Path, mutation: Mutation) -> set[str]:
+    """The named tests that are red without the protection."""
+    path = tree / mutation.path
+    before = path.read_text("utf-8")
+    assert before.count(mutation.text) == 1, (
+        f"{mutation.protection}: its text stands {before.count(mutation.text)} times in {mutation.path}"
+    )
+    path.write_text(before.replace(mutation.text, mutation.instead), "utf-8")
+    try:
+        return failing(tree, mutation.tests)
+    finally:
+        path.write_text(before, "utf-8")
+
+
+def failing(tree: Path, tests: list[str] | tuple[str, ...]) -> set[str]:
+    """Which of the tests are red in the tree; one that is several by its parameters, if one of them is."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tree),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=no", "-rfE"),
+            *("-p", "no:cacheprovider", "-W", "ignore", "-k", "not postgresql", *tests),
+        ],
+        cwd=tree,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode in (0, 1), run.stdout + run.stderr
+    lines = [
+        line.split(" ")[1] for line in run.stdout.splitlines() if line[:6] in ("FAILED", "ERROR ")
+    ]
+    return {test for test in tests for line in lines if line.startswith(test)}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

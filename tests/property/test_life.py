@@ -1,0 +1,1089 @@
+"""Whole lives of works, made up by Hypothesis: decisions, faults, kills, restores, in any order.
+
+The use cases, the database and the files are real; the clock is set, and the receivers keep the truth of
+the world: what was shown where. After every step nothing was shown twice, and nothing decided was lost;
+in the end, with all faults gone, everything that was approved is out or waits for a person.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import hashlib
+import sqlite3
+import tempfile
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from hypothesis import HealthCheck, currently_in_test_context, event, settings, target
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import select
+
+from artbot import mark as marks
+from artbot.config import load_settings
+from artbot.domain.candidate import BatchState, CandidateState
+from artbot.domain.delivery import LATE_EFFECT, NEEDS_A_PERSON, SETTLED, WAITING, DeliveryState
+from artbot.domain.seeds import seed_for
+from artbot.errors import (
+    ArtbotError,
+    NotAllowed,
+    OutcomeUnknown,
+    PictureChanged,
+    Rejected,
+    Unavailable,
+)
+from artbot.mark import Mark, read_mark
+from artbot.pictures import reinstate
+from artbot.publishing import channels as channels_module
+from artbot.publishing import interventions
+from artbot.publishing.channels import Parcel, Receipt, Sender, settings_models
+from artbot.publishing.outbox import deliver_due
+from artbot.review.decisions import Words, approve, expire, reject, undo
+from artbot.studio.planning import ensure_today, plan_extra
+from artbot.upkeep.backup import make_backup, restore
+from artbot.upkeep.doctor import check_logs
+from artbot.worker import hold_worker
+from artbot.workplace import Workplace
+from db.engine import Fenced, open_database
+from db.models import Batch, Candidate, Checkpoint, Delivery
+from tests.unit.service.kit import ANNA, BEN, CHECKPOINT, NOON, SetClock, a_checkpoint, png
+
+RECOGNITION: dict[str, timedelta | None] = {
+    "forever": timedelta.max,
+    "hour": timedelta(minutes=50),
+    "never": None,
+}
+CHANNELS = tuple(RECOGNITION)
+# A channel promises less than its receiver keeps, by as much as an effect can be late.
+REALLY_RECOGNISES = {"forever": timedelta.max, "hour": timedelta(minutes=50) + LATE_EFFECT}
+SETTINGS = """
+[schedules.daily]
+at = "18:00"
+timezone = "UTC"
+candidates = 2
+[review]
+expire_days = 7
+[publishing]
+undo_minutes = 10
+""" + "".join(
+    f'[channels.{name}]\ntype = "webhook"\nurl = "https://example.org"\nsecret_file = "none"\n'
+    for name in CHANNELS
+)
+MOST_WORKS = 8
+LATE = LATE_EFFECT - timedelta(minutes=1)
+
+
+class Killed(BaseException):
+    """SIGKILL: nothing of ours is run after it that matters."""
+
+
+class Fate(StrEnum):
+    """What becomes of one attempt."""
+
+    TAKEN = "taken"
+    REFUSED = "refused, 422"
+    STRANGER = "refused, 401"
+    GONE = "refused, 410"
+    UNAVAILABLE = "unavailable, 503"
+    BUSY = "busy, 429"
+    ANSWER_LOST = "taken, the answer lost"
+    LATE = "timed out, takes effect later"
+    TIMED_OUT = "timed out, without effect"
+    BUG = "taken, then a fault of ours"
+    DISK_FULL = "the mark cannot be written"
+    DIES_CLAIMED = "killed after the claim"
+    DIES_SENDING = "killed before the effect"
+    DIES_LATE = "killed, takes effect later"
+    DIES_SENT = "killed after the effect"
+    SLEEPS = "sleeps for ten minutes after the claim, another worker takes over"
+    NAPS = "sleeps for ten seconds after the claim, another worker takes over"
+    UNDONE = "taken, while a person tries to undo"
+    WITHDRAWN = "taken, while a person tries to withdraw"
+    PAUSED = "taken, while a person pauses the channel"
+
+
+class Meddling(StrEnum):
+    """What a person does between the look at a delivery and its claim."""
+
+    REWORD = "undo, and approve with other words"
+    TAKE_BACK = "undo"
+    WITHDRAW = "withdraw"
+    PAUSE = "pause"
+
+
+FATES = st.lists(st.sampled_from(Fate), min_size=2, max_size=4)
+reached: Counter[str] = Counter()
+"""How often each rule, fate and state came up, over all examples."""
+EXPECTED = {
+    *Fate,
+    *Meddling,
+    *(state for state in DeliveryState if state != DeliveryState.DEAD),  # a story of its own
+    *(f"candidate {state}" for state in CandidateState if state not in ("planned", "failed")),
+    *[
+        "paint",
+        "time passes",
+        "the clock is set back",
+        "send",
+        "fenced",
+        "approve",
+        "approve: refused",
+        "approve: picture changed",
+        "reject",
+        "reject: refused",
+        "undo",
+        "undo: refused",
+        "resolve: posted",
+        "resolve: absent",
+        "resolve: absent: refused",
+        "retry",
+        "retry: refused",
+        "withdraw",
+        "withdraw: refused",
+        "replay",
+        "replay: refused",
+        "pause",
+        "resume",
+        "damage",
+        "mend",
+        "reinstate",
+        "back up",
+        "restore",
+        "copy the file",
+        "copy it back",
+        "a repetition recognised",
+    ],
+}
+
+
+@dataclass
+class World:
+    """What receivers have, and people see."""
+
+    posts: defaultdict[tuple[str, str], list[str]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    """By work and channel: the key of every time it was shown."""
+    keys: defaultdict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+    """By work and channel: every key a request came with."""
+    known: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    """By channel and key: since when."""
+    late: list[tuple[datetime, str, str, str]] = field(default_factory=list)
+    """When, work, channel, key: will take effect."""
+
+    def take(self, work: str, channel: str, key: str, now: datetime) -> None:
+        window = REALLY_RECOGNISES.get(channel)
+        since = self.known.setdefault((channel, key), now)
+        if window is not None and (work, channel) in self.posts and now - since < window:
+            reached["a repetition recognised"] += 1
+            return
+        self.known[channel, key] = now
+        self.posts[work, channel].append(key)
+
+    def pass_time(self, now: datetime) -> None:
+        for entry in sorted(self.late):
+            at, work, channel, key = entry
+            if at <= now:
+                self.late.remove(entry)
+                self.take(work, channel, key, at)
+
+    def has(self, work: str, channel: str) -> bool:
+        return bool(self.posts.get((work, channel)))
+
+
+@dataclass
+class Decided:
+    """What people decided, as they remember it; a restore makes them forget with the database."""
+
+    channels: dict[str, set[str]] = field(default_factory=dict)
+    """By approved work: those chosen for it."""
+    withdrawn: set[tuple[str, str]] = field(default_factory=set)
+    rejected: set[str] = field(default_factory=set)
+
+
+@dataclass
+class MeddledClock(SetClock):
+    """Does something at the second look at it from now, then goes on showing the time."""
+
+    meddle: Callable[[], object] | None = None
+    num_looks: int = 0
+
+    def __call__(self) -> datetime:
+        now = super().__call__()
+        self.num_looks += 1
+        if self.meddle is not None and self.num_looks == 2:
+            meddle, self.meddle = self.meddle, None
+            meddle()
+        return now
+
+
+@functools.cache
+def empty_database() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "artbot.sqlite3"
+        open_database(path).close()
+        return path.read_bytes()
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """One channel's sender: hands the parcel to the machine's world."""
+
+    life: Life
+    channel: str
+
+    def send(self, parcel: Parcel, now: datetime) -> Receipt:
+        return self.life.receive(self.channel, parcel)
+
+
+class Life(RuleBasedStateMachine):
+    """A workplace, its people and its world."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cleanup = ExitStack()
+        folder = tempfile.TemporaryDirectory(prefix="artbot-life-", ignore_cleanup_errors=True)
+        root = Path(self.cleanup.enter_context(folder))
+        (root / "artbot.toml").write_text(SETTINGS)
+        (root / "db").mkdir()
+        (root / "db/artbot.sqlite3").write_bytes(empty_database())
+        for name, value in (
+            ("recognition", lambda settings: dict(RECOGNITION)),
+            ("open_channels", self.open_channels),
+        ):
+            self.cleanup.enter_context(patch.object(channels_module, name, value))
+        for where, hook in (
+            ("artbot.publishing.outbox.failpoint", self.failpoint),
+            ("artbot.workplace.write_mark", self.write_mark),
+        ):
+            self.cleanup.enter_context(patch(where, hook))
+        self.settings_ = load_settings(root, settings_models())
+        self.path = root / "db/artbot.sqlite3"
+        self.clock = MeddledClock()
+        self.world = World()
+        self.decided = Decided()
+        self.fates: deque[Fate] = deque()
+        self.fate = Fate.TAKEN
+        self.is_asleep = False
+        self.backups: dict[Path, Decided] = {}
+        self.copied: tuple[bytes, Decided] | None = None
+        self.num_put_back = self.num_backups = 0
+        self.num_restores: int | None = None
+        self.highest_sent = Mark("", "", 0, 0)
+        self.checked = b""
+        self.answers: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+        self.answered = b""
+        self.harmed: set[str] = set()
+        self.violations: list[AssertionError] = []
+        self.place = self.open()
+        with self.place.database.write() as session:
+            session.add(a_checkpoint())
+        self.paint(is_extra=False)
+
+    def open(self) -> Workplace:
+        """As a process that starts does."""
+        return Workplace(self.settings_, self.clock, self.boot)
+
+    def boot(self) -> tuple[str, float]:
+        return "boot", (self.clock.now - NOON).total_seconds()
+
+    def begin_anew(self) -> None:
+        """The process is gone; the next command is another one."""
+        self.checked = self.answered = b""
+        self.place.database.close()
+        self.place = self.open()
+
+    def teardown(self) -> None:
+        try:
+            self.all_faults_stop()
+        finally:
+            self.place.database.close()
+            self.cleanup.close()
+        if currently_in_test_context():
+            target(float(sum(state in reached for state in DeliveryState)), label="delivery states")
+
+    @initialize()
+    def something_is_approved(self) -> None:
+        self.approve_all()
+
+    # What people do about works
+
+    @precondition(lambda self: self.num_works() < MOST_WORKS)
+    @rule(is_extra=st.booleans())
+    def paint(self, is_extra: bool) -> None:
+        self.note("paint")
+        now, schedules = self.clock(), self.settings_.schedules
+        with self.place.work("batch"):
+            plan = plan_extra if is_extra else ensure_today
+            key = plan(self.place.database, "daily", schedules["daily"], now)
+            with self.place.database.write() as session:
+                batch = session.scalars(select(Batch).where(Batch.key == key)).one()
+                if batch.state != BatchState.PLANNED:
+                    return
+                if session.get(Checkpoint, CHECKPOINT) is None:
+                    session.add(a_checkpoint())
+                    session.flush()
+                batch.state, batch.checkpoint_sha256 = BatchState.GENERATING, CHECKPOINT
+                for index in (1, 2):
+                    session.add(self.candidate(batch, index, now))
+                session.flush()
+                for candidate in batch.candidates:
+                    candidate.state = CandidateState.PENDING
+                batch.state, batch.finished_at = BatchState.READY, now
+
+    def candidate(self, batch: Batch, index: int, now: datetime) -> Candidate:
+        """Painted: the same name is the same picture, as the same seed is."""
+        name = f"{batch.key}-{index:02d}"
+        seed = seed_for(batch.key, index)
+        content = png((seed % 251, seed % 241, seed % 239))
+        path = self.settings_.works / batch.key / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return Candidate(
+            batch_id=batch.id,
+            index=index,
+            name=name,
+            seed=seed,
+            checkpoint_sha256=CHECKPOINT,
+            recipe={"version": 1, "truncation_psi": 1.0},
+            state=CandidateState.PLANNED,
+            planned_at=now,
+            rendered_at=now,
+            path=f"{batch.key}/{name}.png",
+            width=8,
+            height=8,
+            num_bytes=len(content),
+            image_sha256=hashlib.sha256(content).hexdigest(),
+            pixel_sha256="b" * 64,
+            environment={"torch": "2.13"},
+        )
+
+    @precondition(lambda self: self.num_works())
+    @rule(
+        which=st.integers(0, MOST_WORKS),
+        alt=st.sampled_from([None, "a flower", "a tree"]),
+        to=st.sampled_from([None, None, None, ("never",), ("hour", "forever"), ()]),
+    )
+    def approve(self, which: int, alt: str | None, to: tuple[str, ...] | None) -> None:
+        """`to` (): while no channel is configured; None: to all."""
+        work, name, was = self.pick(which)
+        review = replace(self.place.review, channels={}) if to == () else self.place.review
+        chosen = set(CHANNELS if to is None else to)
+        try:
+            approve(review, work, ANNA, Words(alt=alt), to or None)
+        except PictureChanged:
+            self.note("approve: picture changed")
+            return
+        except NotAllowed:
+            self.note("approve: refused")
+            return
+        self.note("approve")
+        if was == CandidateState.APPROVED:  # without a channel until now, or nothing new
+            chosen = self.decided.channels[name] or chosen
+        else:
+            self.decided.withdrawn -= {(name, channel) for channel in CHANNELS}
+        self.decided.channels[name] = chosen
+
+    @precondition(lambda self: self.ask("SELECT 1 FROM candidates WHERE state = 'pending'"))
+    @rule()
+    def approve_all(self) -> None:
+        """Most steps would find nothing to send."""
+        for (work,) in self.ask("SELECT id FROM candidates WHERE state = 'pending'"):
+            self.approve(int(work) - 1, None, None)
+
+    @precondition(lambda self: self.num_works())
+    @rule(which=st.integers(0, MOST_WORKS))
+    def reject(self, which: int) -> None:
+        work, name, _ = self.pick(which)
+        if self.attempt("reject", lambda: reject(self.place.review, work, ANNA)):
+            self.decided.rejected.add(name)
+
+    @precondition(lambda self: self.num_works())
+    @rule(which=st.none() | st.integers(0, MOST_WORKS))
+    def undo(self, which: int | None) -> None:
+        work = None if which is None else self.pick(which)[0]
+        self.attempt("undo", lambda: self.take_back(work))
+
+    def take_back(self, work: int | None) -> None:
+        undone = undo(self.place.review, work, ANNA)
+        self.decided.channels.pop(undone.name, None)
+        self.decided.rejected.discard(undone.name)
+
+    @rule(
+        by=st.sampled_from(
+            [
+                timedelta(seconds=7),
+                timedelta(minutes=6),
+                timedelta(minutes=11),
+                timedelta(minutes=16),
+                timedelta(minutes=49),
+                timedelta(hours=3),
+                timedelta(days=1),
+                timedelta(days=8),
+                timedelta(weeks=3),
+                timedelta(minutes=-4),
+            ]
+        )
+    )
+    def time_passes(self, by: timedelta) -> None:
+        self.note("time passes" if by > timedelta() else "the clock is set back")
+        self.clock.now += by
+        self.world.pass_time(self.clock.now)
+
+    # What the worker does
+
+    @precondition(lambda self: self.waiting())
+    @rule(fates=FATES)
+    def send_more(self, fates: list[Fate]) -> None:
+        """Each rule is as likely as any other: this one is wanted more often."""
+        self.send(fates)
+
+    @precondition(lambda self: self.waiting())
+    @rule(fates=FATES)
+    def send_yet_more(self, fates: list[Fate]) -> None:
+        self.send(fates)
+
+    @rule()
+    def look(self) -> None:
+        """At whatever time, due or not."""
+        self.work([])
+
+    @precondition(lambda self: self.waiting())
+    @rule(fates=FATES)
+    def send(self, fates: list[Fate]) -> None:
+        due_at = min(self.waiting())
+        if due_at > self.clock.now:
+            self.time_passes(due_at - self.clock.now)
+        self.work(fates)
+
+    @precondition(lambda self: self.waiting() and not self.damaged())
+    @rule(meddling=st.sampled_from(Meddling), which=st.integers(0, MOST_WORKS))
+    def meddle(self, meddling: Meddling, which: int) -> None:
+        """A person acts in the moment between the worker's look and its claim."""
+        due_at = min(self.waiting())
+        if due_at > self.clock.now:
+            self.time_passes(due_at - self.clock.now)
+        person = self.open()
+
+        def act() -> None:
+            with closing(person.database):
+                try:
+                    self.act_meanwhile(person, meddling)
+                    self.note(meddling)
+                except ArtbotError:
+                    pass
+
+        self.work([], act)
+
+    def act_meanwhile(self, person: Workplace, meddling: Meddling) -> None:
+        with person.database.read() as session:
+            first = session.scalars(
+                select(Delivery)
+                .where(Delivery.state.in_(WAITING), Delivery.next_at <= self.clock.now)
+                .order_by(Delivery.next_at, Delivery.id)
+            ).first()
+            if first is None:
+                return
+            candidate = first.candidate
+        if meddling == Meddling.PAUSE:
+            interventions.pause_channel(person.database, first.channel, BEN, self.clock.now)
+        elif meddling == Meddling.WITHDRAW:
+            interventions.withdraw(person.database, first.id, BEN, self.clock.now)
+            self.decided.withdrawn.add((candidate.name, first.channel))
+        else:
+            undo(person.review, candidate.id, ANNA)
+            self.decided.channels.pop(candidate.name, None)
+            if meddling == Meddling.REWORD:
+                approve(person.review, candidate.id, ANNA, Words(alt="other words"))
+                self.decided.withdrawn -= {(candidate.name, channel) for channel in CHANNELS}
+                self.decided.channels[candidate.name] = set(CHANNELS)
+
+    def work(self, fates: list[Fate], meddle: Callable[[], object] | None = None) -> None:
+        """A worker comes, does what is due, and goes or is ended."""
+        self.fates = deque(fates)
+        self.note("send")
+        try:
+            with self.place.work("daemon"):
+                self.check_nothing_doubted_again()
+                self.clock.meddle, self.clock.num_looks = meddle, 0
+                has_fates = bool(fates)  # what they do not reach waits for the next ones
+                deliver_due(
+                    self.place.outbox, lambda sent: None, lambda: has_fates and not self.fates
+                )
+                self.clock.meddle = None
+                expire(self.place.review, self.settings_.review.expire_days)
+        except Killed:
+            self.begin_anew()
+        except Fenced:
+            assert self.is_asleep
+            self.note("fenced")
+            self.begin_anew()
+        finally:
+            self.clock.meddle = None
+            self.fates.clear()
+            self.is_asleep = False
+
+    def failpoint(self, name: str) -> None:
+        """Stands in for artbot.failpoints, with every fault there is."""
+        if name == "delivery.claimed":
+            self.fate = self.fates.popleft() if self.fates else Fate.TAKEN
+            self.note(self.fate)
+            if self.fate == Fate.DIES_CLAIMED:
+                raise Killed
+            if self.fate in (Fate.SLEEPS, Fate.NAPS):
+                fate = self.fate
+                self.another_takes_over(timedelta(minutes=10 if fate == Fate.SLEEPS else 0))
+                self.clock.now += timedelta(seconds=10)
+                self.fate = fate
+        if name == "delivery.sent" and self.fate == Fate.DIES_SENT:
+            raise Killed
+
+    def another_takes_over(self, after: timedelta) -> None:
+        """The lock did not hold it back (another host, a network disk): the epoch must do."""
+        self.clock.now += after
+        self.world.pass_time(self.clock.now)
+        other, fates = self.open(), self.fates
+        self.fates = deque()
+        no_lock_held = patch("artbot.workplace.hold_worker", no_lock)
+        with closing(other.database), no_lock_held, other.work("daemon"):
+            deliver_due(other.outbox, lambda sent: None, lambda: False)
+        self.fates = fates
+        self.is_asleep = True
+
+    def write_mark(self, path: Path, mark: Mark) -> None:
+        if self.fate == Fate.DISK_FULL and mark.attempt_id > self.highest_sent.attempt_id:
+            self.fate = Fate.TAKEN
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        marks.write_mark(path, mark)
+
+    def open_channels(self, _: object) -> dict[str, Sender]:
+        return {name: Receiver(self, name) for name in CHANNELS}
+
+    def receive(self, channel: str, parcel: Parcel) -> Receipt:
+        """A request has arrived."""
+        work, key, now = parcel.event.data.artwork.id, parcel.delivery_key, self.clock.now
+        self.world.keys[work, channel].add(key)
+        try:
+            self.check_intent(channel, parcel)
+            if self.fate in (Fate.UNDONE, Fate.WITHDRAWN, Fate.PAUSED):
+                self.meanwhile(work, channel)
+        except AssertionError as error:  # the outbox would take it for a fault of the channel
+            self.violations.append(error)
+        match self.fate:
+            case Fate.REFUSED:
+                raise Rejected("422 Unprocessable", status=422)
+            case Fate.STRANGER:
+                raise Rejected("401 Unauthorized", status=401)
+            case Fate.GONE:
+                raise Rejected("410 Gone", status=410)
+            case Fate.UNAVAILABLE:
+                raise Unavailable("503", status=503)
+            case Fate.BUSY:
+                raise Unavailable("429", status=429, retry_after_s=2 * 3600)
+            case Fate.DIES_SENDING:
+                raise Killed
+            case Fate.TIMED_OUT:
+                raise OutcomeUnknown("no answer")
+            case Fate.LATE | Fate.DIES_LATE:
+                self.world.late.append((now + LATE, work, channel, key))
+                raise Killed if self.fate == Fate.DIES_LATE else OutcomeUnknown("no answer")
+        self.world.take(work, channel, key, now)
+        if self.fate == Fate.ANSWER_LOST:
+            raise OutcomeUnknown("the connection was reset")
+        if self.fate == Fate.BUG:
+            raise ValueError("a fault of ours")
+        return Receipt(200, "thanks")
+
+    def meanwhile(self, work: str, channel: str) -> None:
+        """What is on the wire can be neither undone nor withdrawn."""
+        other = self.open()
+        with closing(other.database) as database:
+            (delivery,) = self.ask(
+                "SELECT d.id, c.id FROM deliveries d JOIN candidates c ON c.id = d.candidate_id "
+                "WHERE c.name = ? AND d.channel = ?",
+                work,
+                channel,
+            )
+            try:
+                if self.fate == Fate.PAUSED:
+                    interventions.pause_channel(database, channel, BEN, self.clock.now)
+                    return
+                if self.fate == Fate.UNDONE:
+                    undo(other.review, delivery[1], ANNA)
+                else:
+                    interventions.withdraw(database, delivery[0], BEN, self.clock.now)
+            except NotAllowed:
+                return
+        raise AssertionError(f"{self.fate}, and it was allowed")
+
+    def check_intent(self, channel: str, parcel: Parcel) -> None:
+        """I10: the attempt was committed before; and what is sent is what was decided last."""
+        rows = self.ask(
+            "SELECT a.id, a.outcome, a.epoch, c.state, c.alt, ch.state FROM attempts a "
+            "JOIN deliveries d ON d.id = a.delivery_id JOIN candidates c ON c.id = d.candidate_id "
+            "LEFT JOIN channels ch ON ch.name = d.channel "
+            "WHERE d.delivery_key = ? AND d.channel = ? AND a.body_sha256 = ? ORDER BY a.id",
+            parcel.delivery_key,
+            channel,
+            hashlib.sha256(parcel.body).hexdigest(),
+        )
+        assert rows, "a request without an attempt"
+        attempt_id, outcome, epoch, state, alt, standing = rows[-1]
+        if not self.is_asleep:
+            assert outcome is None, "the attempt was closed before it was made"
+            assert state == CandidateState.APPROVED
+            assert alt == parcel.event.data.image.alt
+            assert standing in (None, "active"), f"{channel} is {standing}"
+            self.highest_sent = Mark("", "", epoch, attempt_id)
+        mark = read_mark(self.settings_.mark)
+        assert mark is not None
+        assert (mark.epoch, mark.attempt_id) >= (
+            self.highest_sent.epoch,
+            self.highest_sent.attempt_id,
+        )
+
+    # What people do about deliveries and channels
+
+    @precondition(lambda self: self.deliveries("uncertain"))
+    @rule(which=st.integers(0, 30), has_waited=st.booleans())
+    def resolve(self, which: int, has_waited: bool) -> None:
+        """A person looks, and tells the truth."""
+        if has_waited:
+            self.time_passes(LATE_EFFECT)
+        self.resolve_one(which)
+
+    def resolve_one(self, which: int) -> None:
+        found = self.deliveries("uncertain")
+        number, work, channel = found[which % len(found)]
+        is_there = self.world.has(work, channel)
+        now, database = self.clock.now, self.place.database
+        self.attempt(
+            "resolve: posted" if is_there else "resolve: absent",
+            lambda: interventions.resolve(database, number, is_there, None, BEN, now),
+        )
+
+    @precondition(lambda self: self.deliveries("held", "failed", "dead", "retry_wait", "queued"))
+    @rule(which=st.integers(0, 30))
+    def retry(self, which: int) -> None:
+        found = self.deliveries("held", "failed", "dead", "retry_wait", "queued")
+        number, _, _ = found[which % len(found)]
+        self.attempt(
+            "retry",
+            lambda: interventions.retry(self.place.database, number, BEN, self.clock.now),
+        )
+
+    @precondition(lambda self: self.deliveries())
+    @rule(which=st.integers(0, 30))
+    def withdraw(self, which: int) -> None:
+        found = self.deliveries()
+        number, work, channel = found[which % len(found)]
+        if self.attempt(
+            "withdraw",
+            lambda: interventions.withdraw(self.place.database, number, BEN, self.clock.now),
+        ):
+            self.decided.withdrawn.add((work, channel))
+
+    @precondition(lambda self: self.deliveries("delivered"))
+    @rule(channel=st.sampled_from(CHANNELS), days=st.integers(0, 3))
+    def replay(self, channel: str, days: int) -> None:
+        since = self.clock.now - timedelta(days=days)
+        database = self.place.database
+        done = self.attempt(
+            "replay",
+            lambda: interventions.replay(
+                database, channel, RECOGNITION, since, BEN, self.clock.now
+            ),
+        )
+        assert not (done and channel != "forever")
+
+    @precondition(lambda self: not self.stopped())
+    @rule(channel=st.sampled_from(CHANNELS))
+    def pause(self, channel: str) -> None:
+        self.note("pause")
+        interventions.pause_channel(self.place.database, channel, BEN, self.clock.now)
+
+    @precondition(lambda self: self.stopped())
+    @rule()
+    def resume(self) -> None:
+        self.note("resume")
+        for (channel,) in self.stopped():
+            interventions.resume_channel(self.place.database, channel, BEN, self.clock.now)
+
+    # What happens to files
+
+    @precondition(lambda self: self.num_works())
+    @rule(which=st.integers(0, MOST_WORKS), is_gone=st.booleans())
+    def damage(self, which: int, is_gone: bool) -> None:
+        self.note("damage")
+        work, name, _ = self.pick(which)
+        self.harmed.add(name)
+        path = self.picture(work)
+        path.unlink(missing_ok=True)
+        if not is_gone:
+            path.write_bytes(png((1, 2, 3)))
+
+    @precondition(lambda self: self.damaged())
+    @rule()
+    def mend(self) -> None:
+        self.note("mend")
+        for work in self.damaged():
+            with self.place.database.write() as session:
+                candidate = session.get_one(Candidate, work)
+                self.candidate(candidate.batch, candidate.index, self.clock.now)
+                if candidate.state == CandidateState.QUARANTINED:
+                    self.note("reinstate")
+                    reinstate(session, candidate, "test", self.clock.now)
+        self.harmed.clear()
+
+    @precondition(lambda self: self.num_backups < 3)
+    @rule()
+    def back_up(self) -> None:
+        self.note("back up")
+        self.num_backups += 1
+        made = make_backup(self.path, self.settings_.backups, self.clock.now, keep=3)
+        self.backups[made.path] = deepcopy(self.decided)
+
+    @precondition(lambda self: self.backups and self.num_put_back < 3)
+    @rule(which=st.integers(0, 2))
+    def restore(self, which: int) -> None:
+        self.note("restore")
+        self.num_put_back += 1
+        found = list(self.backups)
+        backup = found[which % len(found)]
+        mark = read_mark(self.settings_.mark)
+        now = self.clock.now
+        with hold_worker(self.settings_.lock, "db restore"):
+            restore(backup, self.path, RECOGNITION, mark, BEN, now)
+        self.decided = deepcopy(self.backups[backup])
+        self.begin_anew()
+        self.num_restores = self.count_restores()
+
+    @precondition(lambda self: self.copied is None)
+    @rule()
+    def copy_the_file(self) -> None:
+        self.note("copy the file")
+        self.copied = self.path.read_bytes(), deepcopy(self.decided)
+
+    @precondition(lambda self: self.copied and self.num_put_back < 3)
+    @rule()
+    def copy_it_back(self) -> None:
+        """With cp, past every command of ours."""
+        assert self.copied is not None
+        self.num_put_back += 1
+        self.note("copy it back")
+        self.place.database.close()
+        content, decided = self.copied
+        self.path.write_bytes(content)
+        self.decided = deepcopy(decided)
+        self.num_restores = None
+        self.begin_anew()
+
+    # What must hold
+
+    @invariant()
+    def nothing_is_shown_twice(self) -> None:
+        for (work, channel), keys in self.world.keys.items():
+            assert len(keys) == 1, f"{work} went to {channel} under {len(keys)} keys"
+        for (work, channel), posts in self.world.posts.items():
+            assert len(posts) == 1, f"{work} was shown {len(posts)} times on {channel}"
+
+    @invariant()
+    def every_request_was_meant(self) -> None:
+        for error in self.violations:
+            raise error
+
+    @invariant()
+    def the_rows_agree(self) -> None:
+        count = self.num_commits()
+        if count != self.checked:  # many steps change no row
+            problems = check_logs(self.place.database)
+            assert not problems, problems
+            self.checked = count
+
+    @invariant()
+    def nothing_decided_is_lost(self) -> None:
+        rows = self.ask(
+            "SELECT c.name, c.state, d.channel, d.state FROM candidates c "
+            "LEFT JOIN deliveries d ON d.candidate_id = c.id"
+        )
+        states = {name: state for name, state, _, _ in rows}
+        going: defaultdict[str, set[str]] = defaultdict(set)
+        for name, _, channel, state in rows:
+            if channel is not None:
+                reached[state] += 1
+                if state != DeliveryState.CANCELLED:
+                    going[name].add(channel)
+                if state == DeliveryState.DELIVERED:
+                    assert self.world.has(name, channel), f"{name} never was on {channel}"
+        for name, chosen in self.decided.channels.items():
+            assert states[name] in (CandidateState.APPROVED, CandidateState.QUARANTINED)
+            stays = {channel for n, channel in self.decided.withdrawn if n == name}
+            assert chosen - stays <= going[name], f"{name} does not go to all of {chosen}"
+        for name in self.decided.rejected:
+            assert states[name] == CandidateState.REJECTED
+        for state in states.values():
+            reached[f"candidate {state}"] += 1
+
+    def check_nothing_doubted_again(self) -> None:
+        """`artbot db restore` has asked already; the worker that comes next must not ask again."""
+        if self.num_restores is not None:
+            assert self.count_restores() == self.num_restores
+            self.num_restores = None
+
+    def all_faults_stop(self) -> None:
+        """I20: what is due is settled or waits for a person; and when that person has acted, is out."""
+        self.time_passes(LATE_EFFECT)
+        if self.damaged():
+            self.mend()
+        self.resume()
+        self.come_to_rest()
+        for number, _, _ in self.deliveries("held", "failed", "dead"):
+            interventions.retry(self.place.database, number, BEN, self.clock.now)
+        self.come_to_rest()
+        self.time_passes(LATE_EFFECT)
+        for _ in self.deliveries("uncertain"):
+            self.resolve_one(0)
+        self.come_to_rest()
+        unsettled = self.deliveries(*set(DeliveryState) - set(SETTLED))
+        assert not unsettled
+        self.nothing_is_shown_twice()
+        self.every_request_was_meant()
+        self.the_rows_agree()
+        self.nothing_decided_is_lost()
+
+    def come_to_rest(self) -> None:
+        for _ in range(3):
+            self.work([])
+            if not self.deliveries(*WAITING, "sending"):
+                break
+            self.time_passes(timedelta(days=2))
+        left = self.deliveries(*set(DeliveryState) - {*SETTLED, *NEEDS_A_PERSON})
+        assert not left, f"{left} are neither settled nor told to a person"
+
+    # Looking
+
+    def note(self, what: str) -> None:
+        reached[what] += 1
+        if currently_in_test_context():
+            event(what)
+
+    def attempt(self, what: str, act: Callable[[], object]) -> bool:
+        """Do what a person asks for; False if it is refused with words."""
+        try:
+            act()
+        except NotAllowed:
+            self.note(f"{what}: refused")
+            return False
+        self.note(what)
+        return True
+
+    def ask(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        """Past our own code; rules ask the same again and again."""
+        if self.answered != (count := self.num_commits()):
+            self.answers.clear()
+            self.answered = count
+        asked = (query, *values)
+        if asked not in self.answers:
+            with closing(sqlite3.connect(self.path)) as connection:
+                self.answers[asked] = connection.execute(query, values).fetchall()
+        return self.answers[asked]
+
+    def num_commits(self) -> bytes:
+        """SQLite's own counter (https://www.sqlite.org/fileformat2.html, 1.3.7)."""
+        with open(self.path, "rb") as file:
+            file.seek(24)
+            return file.read(4)
+
+    def num_works(self) -> int:
+        return len(self.ask("SELECT 1 FROM candidates"))
+
+    def count_restores(self) -> int:
+        return len(self.ask("SELECT 1 FROM interventions WHERE act = 'restore'"))
+
+    def stopped(self) -> list[tuple[str, ...]]:
+        return self.ask("SELECT name FROM channels WHERE state <> 'active'")
+
+    def waiting(self) -> list[datetime]:
+        """When what waits to be sent is due."""
+        return [
+            datetime.fromisoformat(at)
+            for (at,) in self.ask(
+                "SELECT d.next_at FROM deliveries d JOIN candidates c ON c.id = d.candidate_id "
+                "LEFT JOIN channels ch ON ch.name = d.channel WHERE c.state = 'approved' "
+                "AND d.state IN ('queued', 'retry_wait') AND coalesce(ch.state, 'active') = 'active'"
+            )
+        ]
+
+    def pick(self, which: int) -> tuple[int, str, str]:
+        found = self.ask("SELECT id, name, state FROM candidates ORDER BY id")
+        number, name, state = found[which % len(found)]
+        return int(number), name, state
+
+    def deliveries(self, *states: str) -> list[tuple[int, str, str]]:
+        """Number, work and channel of those in `states`, or of all."""
+        found = self.ask(
+            "SELECT d.id, c.name, d.channel, d.state FROM deliveries d "
+            "JOIN candidates c ON c.id = d.candidate_id ORDER BY d.id"
+        )
+        return [(int(n), work, to) for n, work, to, state in found if not states or state in states]
+
+    def picture(self, work: int) -> Path:
+        paths = dict(self.ask("SELECT id, path FROM candidates"))
+        return self.settings_.works / str(paths[work])
+
+    def damaged(self) -> list[int]:
+        """Works whose picture is not what it was, or is not known to be again."""
+        found = self.ask("SELECT id, name, state FROM candidates")
+        return [n for n, name, state in found if state == "quarantined" or name in self.harmed]
+
+
+@contextmanager
+def no_lock(_: Path, __: str) -> Iterator[None]:
+    yield
+
+
+def test_no_work_is_ever_shown_twice_or_lost() -> None:
+    is_thorough = settings.get_current_profile_name() == "thorough"
+    options = settings(
+        max_examples=settings().max_examples if is_thorough else 50,
+        stateful_step_count=50,
+        deadline=None,
+        derandomize=not is_thorough,  # `make test` finds tomorrow what it found today
+        suppress_health_check=list(HealthCheck),
+    )
+    reached.clear()
+    run_state_machine_as_test(Life, settings=options)
+    missing = EXPECTED - set(reached)
+    assert len(missing) <= (0 if is_thorough else 8), f"never came up: {missing}"
+
+
+# Lives that went wrong once
+
+
+@contextmanager
+def a_life() -> Iterator[Life]:
+    """A workplace with one batch of two works, at noon: before its time, which is 18:00."""
+    life = Life()
+    yield life
+    life.teardown()
+
+
+def test_a_batch_made_again_after_a_restore_is_doubted_even_if_it_is_made_later_than_before() -> (
+    None
+):
+    """Its extra batch is due when a person asks for it: after the restore, this time."""
+    with a_life() as life:
+        life.back_up()
+        life.paint(is_extra=True)
+        life.approve_all()
+        life.time_passes(timedelta(minutes=11))
+        life.work([])
+        life.restore(0)
+        life.paint(is_extra=True)
+        life.approve_all()
+        life.time_passes(timedelta(minutes=11))
+        life.work([])
+        assert len(life.deliveries("uncertain")) == 8
+
+
+def test_a_batch_made_ahead_of_its_time_is_doubted_after_a_restore() -> None:
+    with a_life() as life:
+        life.clock.now += timedelta(days=1)
+        life.back_up()
+        life.paint(is_extra=False)
+        life.approve_all()
+        life.time_passes(timedelta(minutes=11))
+        life.work([])
+        life.restore(0)
+        life.paint(is_extra=False)
+        life.approve_all()
+        life.time_passes(timedelta(minutes=11))
+        life.work([])
+
+
+def test_after_a_restore_absent_is_believed_only_once_no_lost_attempt_can_take_effect() -> None:
+    with a_life() as life:
+        life.approve(0, None, ("never",))
+        life.back_up()
+        life.time_passes(timedelta(minutes=11))
+        life.work([Fate.LATE])
+        life.restore(0)
+        life.resolve_one(0)
+        assert life.deliveries("uncertain"), "it may take effect in a quarter of an hour"
+        life.work([])
+        life.time_passes(LATE_EFFECT)
+        life.resolve_one(0)
+        assert life.deliveries("delivered")
+
+
+def test_what_a_person_said_after_a_restore_is_not_asked_again() -> None:
+    with a_life() as life:
+        life.approve(0, None, ("never",))
+        life.approve(1, None, ("never",))
+        life.back_up()
+        life.time_passes(timedelta(minutes=11))
+        life.work([Fate.TIMED_OUT])
+        life.restore(0)
+        life.time_passes(LATE_EFFECT)
+        life.resolve_one(0)
+        life.work([])
+        assert life.deliveries("delivered")
+
+
+def test_a_backup_can_be_restored_twice_in_one_second() -> None:
+    with a_life() as life:
+        life.back_up()
+        life.restore(0)
+        life.restore(0)
+        life.work([])
+
+
+def test_nothing_is_sent_through_a_channel_once_a_person_was_told_that_it_is_paused() -> None:
+    with a_life() as life:
+        life.approve(0, None, ("never",))
+        life.meddle(Meddling.PAUSE, 0)
+        assert life.deliveries("queued")
+
+
+def test_a_worker_that_was_replaced_does_not_set_the_mark_back() -> None:
+    with a_life() as life:
+        life.approve_all()
+        life.time_passes(timedelta(minutes=11))
+        life.work([Fate.NAPS])
+
+
+def test_a_work_taken_back_and_approved_while_there_was_no_channel_goes_out_when_approved_again() -> (
+    None
+):
+    with a_life() as life:
+        life.approve(0, None, None)
+        life.undo(0)
+        life.approve(0, None, ())
+        life.the_rows_agree()
+        life.approve(0, None, None)
+        assert len(life.deliveries("queued")) == 3
+
+
+def test_an_outage_of_many_weeks_ends_with_a_person_who_is_told_and_nothing_is_lost() -> None:
+    with a_life() as life:
+        life.approve(0, None, ("never",))
+        for _ in range(20):
+            life.time_passes(timedelta(days=1, hours=5))
+            life.resume()
+            life.work([Fate.UNAVAILABLE] * 3)
+        assert life.deliveries("dead")
