@@ -216,7 +216,7 @@ def _put_aside(database: Path, replaced: Path) -> None:
 
 def _remove(building: Path) -> None:
     """The copy that is being made, with what stands beside it while it is prepared."""
-    for ending in ("", "-journal", f".before-{HEAD}", f".before-{HEAD}.tmp"):
+    for ending in ("", "-journal", ".turn", f".before-{HEAD}", f".before-{HEAD}.tmp"):
         building.with_name(building.name + ending).unlink(missing_ok=True)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 
 from artbot.domain.delivery import DeliveryState
+from artbot.errors import UsageError
 from db.engine import Database
 from db.models import Attempt, Candidate, Delivery, Intervention
 
@@ -24,7 +25,7 @@ class Event:
 
 
 def tell(database: Database, candidate_id: int) -> tuple[Candidate, list[Event]]:
-    """A candidate and everything that happened to it, the oldest first."""
+    """A candidate and everything that happened to it, the oldest first. Raises UsageError."""
     with database.read() as session:
         work = session.scalars(
             select(Candidate)
@@ -36,7 +37,9 @@ def tell(database: Database, candidate_id: int) -> tuple[Candidate, list[Event]]
                 selectinload(Candidate.deliveries).selectinload(Delivery.attempts),
                 selectinload(Candidate.deliveries).selectinload(Delivery.interventions),
             )
-        ).one()
+        ).one_or_none()
+    if work is None:
+        raise UsageError(f"there is no candidate {candidate_id}. `artbot review --all` lists them.")
     batch = work.batch
     events = [
         Event(batch.due_at, "due", f"batch {batch.key} of schedule {batch.schedule}"),
