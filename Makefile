@@ -8,11 +8,12 @@ BROWSER := $(VENV)/.browser
 POSTGRESQL := $(VENV)/.postgresql
 STRACE := $(VENV)/.strace
 
-.PHONY: help setup demo test soak check format docs mutation-proof clean
+.PHONY: help setup demo test test-postgresql soak check format docs mutation-proof clean
 
 help:
 	@echo "make demo    paint, train, choose and publish once, in a few minutes, on any computer"
 	@echo "make test    every check and every test"
+	@echo "make test-postgresql  the commands' tests on PostgreSQL as well (make test has all the others)"
 	@echo "make soak    thousands of kills and made-up lives: for a night, outside CI"
 	@echo "make setup   only install, into $(VENV)/"
 	@echo "make check   formatting, types and architecture, without the tests"
@@ -47,6 +48,9 @@ demo: $(INSTALLED)
 
 test: check $(BROWSER) $(POSTGRESQL) $(STRACE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+test-postgresql: $(INSTALLED) $(POSTGRESQL) $(STRACE)
+	ARTBOT_TEST_ALL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 -k postgresql
 
 mutation-proof: $(INSTALLED) $(POSTGRESQL) $(STRACE)
 	$(BIN)/python tests/mutation_proof.py

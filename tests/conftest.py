@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from db.engine import Database, open_database
@@ -23,7 +26,7 @@ ARTBOT = Path(sys.executable).with_name("artbot")
 CONSUMER = CHECKOUT / "deploy" / "webhook-consumer" / "consumer.py"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Fast ones first: a broken rule should not wait for a kill sweep to be told."""
     rank = {
         "unit": 0,
@@ -34,7 +37,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "e2e": 5,
         "gpu": 6,
     }
+    if not os.environ.get("ARTBOT_TEST_ALL"):
+        # Whole commands take seconds each: their PostgreSQL half is `make test-postgresql`.
+        left_out = [item for item in items if _is_command_on_postgresql(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not _is_command_on_postgresql(item)]
     items.sort(key=lambda item: rank.get(item.path.relative_to(CHECKOUT / "tests").parts[0], 9))
+
+
+def _is_command_on_postgresql(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    kind = callspec.params.get("database_kind") if callspec else None
+    return kind == "postgresql" and "place" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")
@@ -152,6 +166,12 @@ class Place:
 
     root: Path
     environment: dict[str, str] = field(default_factory=dict)
+    url: str | None = None
+    """Its database, if that is not the file it begins with."""
+
+    @property
+    def database_at(self) -> Path | str:
+        return self.url or self.root / "db" / "artbot.sqlite3"
 
     def run(self, *arguments: str, timeout: float = 120, **environment: str) -> Result:
         process = subprocess.run(
@@ -180,10 +200,22 @@ class Place:
         return json.loads(result.out)
 
     def configure(self, text: str) -> None:
+        """`text` becomes its artbot.toml; where the database is need not be in it."""
+        if self.url is not None and "[paths]" not in text:
+            text = f'[paths]\ndatabase = "{self.url}"\n{text}'
         (self.root / "artbot.toml").write_text(text, encoding="utf-8")
 
     def add_checkpoint(self, folder: Path) -> Path:
         return Path(shutil.copytree(folder, self.root / "checkpoints" / folder.name))
+
+    def sql(self, statement: str) -> list[tuple[object, ...]]:
+        """Ask or change its database past artbot."""
+        if self.url is not None:
+            with psycopg.connect(self.url) as server:
+                cursor = server.execute(statement.encode())
+                return cursor.fetchall() if cursor.description else []
+        with closing(sqlite3.connect(self.root / "db/artbot.sqlite3")) as file, file:
+            return file.execute(statement).fetchall()
 
     def files(self) -> dict[str, bytes]:
         """Every picture of the works folder by its path."""
@@ -231,9 +263,9 @@ candidates = 3
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path, database_at: Path | str) -> Place:
     """A workplace made by `artbot init`, with a schedule of three candidates due since midnight."""
-    made = Place(tmp_path / "studio")
+    made = Place(tmp_path / "studio", url=database_at if isinstance(database_at, str) else None)
     made.root.mkdir()
     assert made.run("init").code == 0
     made.configure(SCHEDULE)

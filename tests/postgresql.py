@@ -137,6 +137,7 @@ class Server:
             user=account.pw_uid if account else None,
             group=account.pw_gid if account else None,
             extra_groups=[] if account else None,
+            start_new_session=True,  # or Ctrl-C would end it before the tests
         )
 
 

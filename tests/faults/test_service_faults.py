@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import shutil
 import signal
-import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -13,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from artbot.domain.seeds import seed_for
-from tests.conftest import ARTBOT, Consumer, Place, wait_for
+from tests.conftest import ARTBOT, SCHEDULE, Consumer, Place, on_sqlite_only, wait_for
 
 KILLED = -signal.SIGKILL
 
 
 def seeds(place: Place) -> list[tuple[str, int]]:
-    with sqlite3.connect(place.root / "db/artbot.sqlite3") as connection:
-        return connection.execute("SELECT name, seed FROM candidates ORDER BY name").fetchall()
+    rows = place.sql("SELECT name, seed FROM candidates ORDER BY name")
+    return [(str(name), int(str(seed))) for name, seed in rows]
 
 
 def expected_seeds(place: Place, count: int = 3) -> list[tuple[str, int]]:
@@ -49,6 +48,7 @@ def test_a_batch_killed_again_and_again_at_any_moment_comes_out_as_if_it_never_w
     config = (place.root / "artbot.toml").read_text().replace("candidates = 3", "candidates = 12")
     place.configure(config)
     undisturbed = Place(Path(shutil.copytree(place.root, tmp_path / "undisturbed")))
+    undisturbed.configure(SCHEDULE.replace("candidates = 3", "candidates = 12"))
     assert undisturbed.run("batch").code == 0
     rng = random.Random(20261121)
     for _ in range(6):
@@ -102,6 +102,7 @@ def test_a_decision_is_whole_or_absent_wherever_the_command_is_killed(
     assert len(painted.json("show", "1")["deliveries"]) == 1
 
 
+@on_sqlite_only  # from inside the namespace the tests' server cannot be reached
 def test_a_disk_that_fills_up_while_painting_loses_nothing(
     place: Place, tiny_checkpoint: Path
 ) -> None:

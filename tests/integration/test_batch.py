@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from pathlib import Path
 
 from PIL import Image
 
 from artbot.domain.seeds import seed_for
 from tests.conftest import SCHEDULE, Consumer, Place, export_tiny
-
-
-def rows(place: Place, query: str) -> list[tuple[object, ...]]:
-    with sqlite3.connect(place.root / "db/artbot.sqlite3") as connection:
-        return connection.execute(query).fetchall()
 
 
 def test_a_batch_is_painted_from_the_seeds_of_its_key(painted: Place) -> None:
@@ -32,17 +26,17 @@ def test_a_batch_is_painted_from_the_seeds_of_its_key(painted: Place) -> None:
 
 
 def test_asking_for_the_days_batch_again_changes_nothing(painted: Place) -> None:
-    before = painted.files(), rows(painted, "SELECT * FROM candidates")
+    before = painted.files(), painted.sql("SELECT * FROM candidates")
     assert painted.run("batch").code == 0
     assert painted.run("daemon", "--once").code == 0
-    assert (painted.files(), rows(painted, "SELECT * FROM candidates")) == before
+    assert (painted.files(), painted.sql("SELECT * FROM candidates")) == before
 
 
 def test_an_extra_batch_has_its_own_name_and_other_seeds(painted: Place) -> None:
     extra = painted.json("batch", "--extra")
     assert extra["batch"].endswith("-extra-1")
     assert extra["num_pending"] == 3
-    seeds = rows(painted, "SELECT DISTINCT seed FROM candidates")
+    seeds = painted.sql("SELECT DISTINCT seed FROM candidates")
     assert len(seeds) == 6
 
 
@@ -182,7 +176,7 @@ FLOWERS = ("rose", "tulip")
 
 
 def classes_of(place: Place) -> list[str]:
-    recipes = rows(place, 'SELECT recipe FROM candidates ORDER BY "index"')
+    recipes = place.sql('SELECT recipe FROM candidates ORDER BY "index"')
     return [json.loads(str(recipe))["class"] for (recipe,) in recipes]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Consumer, Place
+from tests.conftest import Consumer, Place, on_sqlite_only
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
@@ -200,6 +200,7 @@ def test_an_output_pipe_that_closes_early_is_no_traceback(painted: Place) -> Non
     assert b"Traceback" not in process.stderr
 
 
+@on_sqlite_only
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, b""])
 def test_a_file_that_is_no_database_is_said_to_be_none(place: Place, content: bytes) -> None:
     path = place.root / "db/artbot.sqlite3"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,7 +16,7 @@ from tests.unit.service.kit import SECRET, add_works
 def stocked(place: Place, consumer: Consumer) -> Place:
     """Three works that nobody had to paint, the first two approved for a receiver that is there."""
     place.configure((place.root / "artbot.toml").read_text() + consumer.channel())
-    database = open_database(place.root / "db/artbot.sqlite3")
+    database = open_database(place.database_at)
     add_works(database, place.root / "works", 3)
     database.close()
     place.run("approve", "1", "2").refused(0, "example now")
@@ -27,8 +25,7 @@ def stocked(place: Place, consumer: Consumer) -> Place:
 
 def put_into(place: Place, state: str, number: int) -> None:
     """As the outbox leaves it; the database checks the move."""
-    with closing(sqlite3.connect(place.root / "db/artbot.sqlite3")) as connection, connection:
-        connection.execute("UPDATE deliveries SET state = ? WHERE id = ?", (state, number))
+    place.sql(f"UPDATE deliveries SET state = '{state}' WHERE id = {number}")
 
 
 def states(place: Place) -> list[str]:

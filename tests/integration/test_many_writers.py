@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from artbot.config import TextSettings
 from artbot.errors import NotAllowed
 from artbot.publishing.interventions import Actor, retry
@@ -24,10 +26,10 @@ NUM_SHARED = 4
 NUM_OWN = 3
 
 
-def decide_much(path: Path, works: Path, writer: int) -> int:
+def decide_much(where: Path | str, works: Path, writer: int) -> int:
     """Everybody wants the first works; each has some of its own besides. Returns how often it was refused."""
     refused = 0
-    with closing(open_database(path)) as database:
+    with closing(open_database(where)) as database:
         review = a_review(database, works)
         author = Author(f"person {writer}", "test")
         own = [NUM_SHARED + NUM_OWN * writer + n + 1 for n in range(NUM_OWN)]
@@ -62,15 +64,16 @@ def a_review(database: Database, works: Path) -> Review:
     )
 
 
-def furnish(tmp_path: Path) -> tuple[Path, Path]:
-    path, works = tmp_path / "db" / "artbot.sqlite3", tmp_path / "works"
-    with closing(open_database(path)) as database:
-        add_works(database, works, NUM_SHARED + NUM_OWN * NUM_WRITERS)
-    return path, works
+@pytest.fixture
+def works(database_at: Path | str, tmp_path: Path) -> Path:
+    """The folder of those that are to be decided about."""
+    with closing(open_database(database_at)) as database:
+        add_works(database, tmp_path / "works", NUM_SHARED + NUM_OWN * NUM_WRITERS)
+    return tmp_path / "works"
 
 
-def check(path: Path) -> None:
-    with closing(open_database(path)) as database:
+def check(where: Path | str) -> None:
+    with closing(open_database(where)) as database:
         assert check_logs(database) == []
         own = [d for d in deliveries(database) if d.candidate_id > NUM_SHARED]
         assert {d.state for d in own} == {"queued"}
@@ -78,22 +81,26 @@ def check(path: Path) -> None:
         assert len(decisions(database)) >= 5 * NUM_OWN * NUM_WRITERS
 
 
-def test_eight_threads_decide_at_once_without_a_lock_error(tmp_path: Path) -> None:
-    path, works = furnish(tmp_path)
-    results = run_at_once(*(partial(decide_much, path, works, n) for n in range(NUM_WRITERS)))
+def test_eight_threads_decide_at_once_without_a_lock_error(
+    database_at: Path | str, works: Path
+) -> None:
+    decisions_of = (partial(decide_much, database_at, works, n) for n in range(NUM_WRITERS))
+    results = run_at_once(*decisions_of)
     assert all(isinstance(result, int) for result in results), results
-    check(path)
+    check(database_at)
 
 
-def test_eight_processes_decide_at_once_without_a_lock_error(tmp_path: Path) -> None:
-    path, works = furnish(tmp_path)
+def test_eight_processes_decide_at_once_without_a_lock_error(
+    database_at: Path | str, works: Path
+) -> None:
+    where = "Path(sys.argv[1])" if isinstance(database_at, Path) else "sys.argv[1]"
     code = (
         "import sys; from pathlib import Path; from tests.integration.test_many_writers import decide_much; "
-        "decide_much(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))"
+        f"decide_much({where}, Path(sys.argv[2]), int(sys.argv[3]))"
     )
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", code, str(path), str(works), str(writer)],
+            [sys.executable, "-c", code, str(database_at), str(works), str(writer)],
             cwd=CHECKOUT,
             stderr=subprocess.PIPE,
             text=True,
@@ -103,4 +110,4 @@ def test_eight_processes_decide_at_once_without_a_lock_error(tmp_path: Path) -> 
     for process in processes:
         _, said = process.communicate(timeout=120)
         assert process.returncode == 0, said
-    check(path)
+    check(database_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -628,3 +629,4 @@ def test_the_server_of_the_tests_ends_with_them(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     wait_for(lambda: not Path(f"/proc/{pid}").exists(), 30)
+    shutil.rmtree(folder)  # else the next run would

@@ -13,6 +13,12 @@ import pytest
 from tests.conftest import Consumer, Place, wait_for
 
 
+@pytest.fixture
+def database_kind() -> str:
+    """PostgreSQL brings its own tools (test_postgresql.py)."""
+    return "sqlite"
+
+
 def backups(place: Place) -> list[Path]:
     return sorted((place.root / "db/backups").glob("*"))
 
