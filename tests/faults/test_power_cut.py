@@ -21,7 +21,7 @@ from tests.faults.killing import Driver, copied, receiving
 from tests.unit.service.kit import NOON
 
 CALLS = "openat,write,pwrite64,ftruncate,fsync,fdatasync,?rename,?renameat,?renameat2,?unlink,?unlinkat,sendto"
-FOR_NOW = ("artbot.lock", "contact-sheet.png")
+FOR_NOW = ("artbot.lock", ".turn", "contact-sheet.png")
 """Nothing follows from these after the machine was started anew."""
 
 
