@@ -13,7 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +54,9 @@ def hold_epoch(database: Database, task: str, clock: Clock) -> Iterator[None]:
 
     Raises WorkerBusy naming the worker of another host whose lease has not run out.
     """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from db.engine import DatabaseUnusable
     from db.models import WorkplaceRow
 
     with database.write() as session:
@@ -72,10 +75,12 @@ def hold_epoch(database: Database, task: str, clock: Clock) -> Iterator[None]:
         yield
     finally:
         try:
-            with database.write() as session:
+            # A lease that cannot be given back runs out by itself; what ended the work is what matters.
+            with (
+                suppress(SQLAlchemyError, OSError, DatabaseUnusable),
+                database.write() as session,
+            ):
                 session.get_one(WorkplaceRow, 1).leased_until = None
-        except Exception:  # noqa: S110  it runs out by itself, and what ended the work is what matters
-            pass
         finally:
             database.epoch = None
 
