@@ -38,6 +38,7 @@ COLUMNS = (
     ("coverage", "coverage", "{:.2f}"),
     ("density", "density", "{:.2f}"),
     ("diversity_ratio", "diversity", "{:.2f}"),
+    ("colour_distance", "colour", "{:.0f}"),
     ("nearest_ratio", "nearest", "{:.2f}"),
 )
 
@@ -120,6 +121,7 @@ def main() -> None:
         kimg = read_manifest(checkpoint).kimg
         print(f"| {name} | {seed} | {kimg:.0f} | " + " | ".join(cells) + " |", flush=True)
     floor = f"KID x 1000 {scores['floor_kid_x1000']:.1f}, coverage {scores['floor_coverage']:.2f}"
+    floor += f", colour {scores['floor_colour_distance']:.0f}"
     print(f"\nreal against real: {floor}")
 
 

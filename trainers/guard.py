@@ -257,6 +257,7 @@ RULES = (
     Rule(Symptom.THIN, symptoms.thin, Health.WARNING, implied_by=Symptom.COLLAPSED),
     Rule(Symptom.ROUGH_GRADIENTS, symptoms.rough_gradients, Health.WARNING),
     Rule(Symptom.NARROW, symptoms.narrow, Health.WARNING, is_measured=True),
+    Rule(Symptom.OFF_COLOUR, symptoms.off_colour, Health.WARNING, is_measured=True),
     Rule(
         Symptom.COPYING,
         symptoms.copying,

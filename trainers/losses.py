@@ -55,11 +55,14 @@ def generator_loss(loss: str, fake_logits: Tensor, real_logits: Tensor | None = 
 def zero_centred_penalty(logits: Tensor, pictures: Sequence[Tensor]) -> Tensor:
     """E[|grad D|^2] over the batch: R1 on real pictures, R2 on fakes (Mescheder et al. 2018, eq. 9-10).
 
+    D is the mean over a picture's K logits, as it is in the loss: of their sum the penalty would be K^2
+    times as strong, and a discriminator of patches as good as dumb (docs/decisions/0012-the-penalty-of-patches.md).
+
     `pictures` are the leaves the logits were computed from, one per resolution, as the discriminator
     was shown them, so after any augmentation; the gradients of all of them are summed. To be
     weighted with gamma / 2.
     """
-    gradients = torch.autograd.grad(logits.sum(), list(pictures), create_graph=True)
+    gradients = torch.autograd.grad(logits.mean(1).sum(), list(pictures), create_graph=True)
     return torch.stack([g.square().flatten(1).sum(1) for g in gradients]).sum(0).mean()
 
 

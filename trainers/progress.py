@@ -153,11 +153,12 @@ def duration(seconds: float | None) -> str:
 
 
 def _quality(scores: Scores | None) -> str:
-    """`  KID x 1000 90 ± 3, coverage 0.49`, nothing on a tick that was not measured."""
+    """`  KID x 1000 90 ± 3, coverage 0.49, colour 5`, nothing on a tick that was not measured."""
     if scores is None:
         return ""
     return (
         f"  KID x 1000 {scores.kid_x1000:.0f} ± {scores.kid_sd:.0f}, coverage {scores.coverage:.2f}"
+        f", colour {scores.colour_distance:.0f}"
     )
 
 

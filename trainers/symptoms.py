@@ -71,6 +71,8 @@ ROUGH_MEMORY = 20
 
 LEAST_COVERAGE = 0.3
 """Share of real pictures with a painted neighbour; plain DCGAN on CIFAR-10 scores 0.28 (StudioGAN)."""
+OFF_COLOUR = 10.0
+"""CIELAB units from the real pictures' colours, beyond their floor: seen without looking for it."""
 COPYING_RATIO = 0.5
 """Median distance painting to nearest training picture, in that of training pictures to each other."""
 COPYING_MEASUREMENTS = 3
@@ -109,6 +111,13 @@ class Scores(Protocol):
     @property
     def diversity_ratio(self) -> float:
         """Mean pairwise distance, in that of real pictures: of features or pixels, the smaller."""
+        ...
+
+    @property
+    def colour_distance(self) -> float: ...
+    @property
+    def floor_colour_distance(self) -> float:
+        """`colour_distance` of real pictures from other real ones."""
         ...
 
     @property
@@ -173,6 +182,7 @@ class Symptom(StrEnum):
     THIN = "little diversity"
     ROUGH_GRADIENTS = "rough gradients"
     NARROW = "narrow coverage"
+    OFF_COLOUR = "off colour"
     COPYING = "copying"
     STALLED = "no longer better"
 
@@ -458,6 +468,18 @@ def narrow(now: Signals, past: Past) -> str | None:
     return None
 
 
+def off_colour(now: Signals, past: Past) -> str | None:
+    if now.scores is None:
+        return None
+    distance, floor = now.scores.colour_distance, now.scores.floor_colour_distance
+    if distance > floor + OFF_COLOUR:
+        return (
+            f"the colours are off (by {distance:.0f} where 10 is plainly seen; it should be below "
+            f"{floor + OFF_COLOUR:.0f})"
+        )
+    return None
+
+
 def copying(now: Signals, past: Past) -> str | None:
     if now.scores and _is_copying(now.scores):
         return (
@@ -510,6 +532,7 @@ SEEN_WHEN = {
     Symptom.THIN: f"diversity below {THIN_DIVERSITY:g}",
     Symptom.ROUGH_GRADIENTS: f"gradient norm beyond {ROUGH_GRADIENT:g} and {ROUGH_FACTOR:g} times its usual",
     Symptom.NARROW: f"coverage below {LEAST_COVERAGE:g}",
+    Symptom.OFF_COLOUR: f"colours {OFF_COLOUR:g} CIELAB units further off than real pictures' are",
     Symptom.COPYING: f"nearest training picture closer than {COPYING_RATIO:g} of their own distance",
     Symptom.STALLED: (
         f"no gain in KID beyond its noise for {PATIENCE_SHARE:.0%} of the budget and "

@@ -29,6 +29,8 @@ class SomeScores:
     coverage: float
     diversity_ratio: float
     nearest_ratio: float | None
+    colour_distance: float
+    floor_colour_distance: float
 
 
 def number(low: float, high: float) -> st.SearchStrategy[float]:
@@ -44,6 +46,8 @@ SCORES = st.builds(
     coverage=number(0, 1),
     diversity_ratio=number(0, 1.5),
     nearest_ratio=st.none() | number(0, 2),
+    colour_distance=number(0, 100),
+    floor_colour_distance=number(0, 100),
 )
 
 

@@ -82,7 +82,7 @@ class QualityMeter:
         num_real = len(self.real_indices)
         self._real = FeatureSet(features[:num_real], _thumbnails(images, self.real_indices))
         self._training = features[num_real:]
-        self._floor = real_against_real(self._real.features)
+        self._floor = real_against_real(self._real)
         self.preparation_s = time.monotonic() - started
         """Seconds it took to look at the real pictures; next to nothing from the second time on."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainers.metrics.colour import colour_distance
 from trainers.metrics.coverage import coverage
 from trainers.metrics.diversity import diversity_ratio
 from trainers.metrics.kid import kid
@@ -43,6 +44,7 @@ class Floor:
     coverage: float
     precision: float
     recall: float
+    colour_distance: float
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,9 @@ class Scores:
     pixel_diversity_ratio: float
     """The ratio at 32x32 px. Near 0 for one picture with ever other specks, which the judge takes for
     different things."""
+    colour_distance: float
+    """How far the colours are from the real pictures', in CIELAB units (`colour.colour_distance`): what
+    the judge hardly sees. Lower is better; no better than `floor_colour_distance` is possible."""
     nearest_ratio: float | None
     """Distance to the nearest training picture, over that between training pictures. About 1 is
     wanted; below 0.5 it has learned by heart. None where that cannot be told."""
@@ -88,6 +93,7 @@ class Scores:
     floor_coverage: float
     floor_precision: float
     floor_recall: float
+    floor_colour_distance: float
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -122,6 +128,7 @@ def score(
         diversity_ratio=min(feature_diversity, pixel_diversity),
         feature_diversity_ratio=feature_diversity,
         pixel_diversity_ratio=pixel_diversity,
+        colour_distance=colour_distance(generated.thumbnails, real.thumbnails),
         nearest_ratio=None if training is None else nearest_ratio(generated.features, training),
         num_generated=len(generated),
         num_real=len(real),
@@ -135,14 +142,15 @@ def score(
         floor_coverage=floor.coverage,
         floor_precision=floor.precision,
         floor_recall=floor.recall,
+        floor_colour_distance=floor.colour_distance,
     )
 
 
-def real_against_real(real: Tensor) -> Floor:
-    """The floor of real features (N, D), at least 12: one random half, always the same, against the other."""
+def real_against_real(real: FeatureSet) -> Floor:
+    """The floor of at least 12 real pictures: one random half, always the same, against the other."""
     order = torch.randperm(len(real), generator=torch.Generator().manual_seed(_SHUFFLE_SEED))
     half = len(real) // 2
-    one, other = real[order[:half]], real[order[half:]]
+    one, other = real.features[order[:half]], real.features[order[half:]]
     distance, neighbours = kid(one, other), coverage(one, other)
     return Floor(
         kid_x1000=distance.value * 1000,
@@ -151,4 +159,7 @@ def real_against_real(real: Tensor) -> Floor:
         coverage=neighbours.coverage,
         precision=neighbours.precision,
         recall=neighbours.recall,
+        colour_distance=colour_distance(
+            real.thumbnails[order[:half]], real.thumbnails[order[half:]]
+        ),
     )

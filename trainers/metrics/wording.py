@@ -12,6 +12,8 @@ DIVERSITY_LOW = 0.6
 """Below, pictures repeat each other; a collapse is below 0.35."""
 COVERAGE_LOW = 0.3
 """Below, most kinds of real pictures are never painted. A plain DCGAN on CIFAR-10 reaches 0.28."""
+COLOUR_HIGH = 10.0
+"""Beyond the floor: seen without looking for it. Two shades of the same colour's name are about 10 apart."""
 _WIDTH = 100
 
 
@@ -52,6 +54,11 @@ def worries(scores: Scores) -> list[str]:
         found.append(
             "! It has learned pictures by heart: half of its own are nearer to a training picture than "
             f"{scores.nearest_ratio:.2f} of the usual distance. Look at them beside each other."
+        )
+    if scores.colour_distance > scores.floor_colour_distance + COLOUR_HIGH:
+        found.append(
+            f"! Its colours are off, by {scores.colour_distance:.0f} (10 is plainly seen, black to white is "
+            "100). The judge hardly sees colour: look at the grid."
         )
     return found
 
@@ -99,6 +106,13 @@ def _rows(scores: Scores) -> list[_Row]:
             "How much the pictures differ from each other, measured by how much real ones do "
             f"({scores.feature_diversity_ratio:.2f} to the judge, {scores.pixel_diversity_ratio:.2f} "
             "in pixels; the smaller counts). Towards 0 the generator paints one picture over and over.",
+        ),
+        _Row(
+            "colour",
+            f"{scores.colour_distance:.1f}",
+            f"{scores.floor_colour_distance:.1f}",
+            "How far colours in each part of the picture are from the real ones there. Lower is better; 2 "
+            "is just visible side by side, black to white is 100 (CIELAB).",
         ),
     ]
     if scores.nearest_ratio is not None:

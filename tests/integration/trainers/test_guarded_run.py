@@ -479,6 +479,8 @@ def test_a_run_that_begins_to_copy_ends_early_and_well(
         kid_sd: float = 0.1
         coverage: float = 0.5
         diversity_ratio: float = 0.9
+        colour_distance: float = 5.0
+        floor_colour_distance: float = 3.0
 
         def as_dict(self) -> dict[str, Any]:
             return dataclasses.asdict(self)

@@ -43,6 +43,8 @@ class SomeScores:
     coverage: float = 0.5
     diversity_ratio: float = 0.9
     nearest_ratio: float | None = 1.0
+    colour_distance: float = 5.0
+    floor_colour_distance: float = 3.0
 
 
 def tick(kimg: float, budget_kimg: float = BUDGET_KIMG, **changed: Any) -> Signals:
@@ -754,6 +756,17 @@ def test_a_narrow_generator_is_told_once() -> None:
     [told] = [look for look in looks if look.verdict.is_news]
     assert "coverage 0.01; it should be above 0.3" in told.verdict.words
     assert "look at the grid" in told.verdict.words
+
+
+def test_wrong_colours_are_told_once() -> None:
+    looks = train(
+        lambda kimg, knobs: (
+            {"scores": SomeScores(400 - kimg, colour_distance=48.0)} if kimg % 8 == 0 else {}
+        )
+    )
+    [told] = [look for look in looks if look.verdict.is_news]
+    assert "the colours are off (by 48 where 10 is plainly seen" in told.verdict.words
+    assert "below 13" in told.verdict.words
 
 
 def test_a_kid_that_is_no_number_was_not_measured() -> None:

@@ -203,6 +203,15 @@ def test_the_gradients_of_all_resolutions_add_up() -> None:
     assert penalty.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_a_discriminator_of_patches_pays_for_its_mean_as_the_loss_counts_it() -> None:
+    """Sixteen patches that say the same are one opinion: paying for their sum would be 256 times as much."""
+    pictures = torch.randn(5, 3, 4, 4).requires_grad_()
+    one = Quadratic(1.5, -0.25)(pictures)
+    of_patches = one.reshape(5, 1).expand(5, 16)
+    alone = zero_centred_penalty(one.reshape(5, 1), [pictures])
+    assert zero_centred_penalty(of_patches, [pictures]).item() == pytest.approx(alone.item())
+
+
 # ---------------------------------------------------------------- how often it is right
 
 

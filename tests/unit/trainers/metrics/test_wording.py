@@ -17,6 +17,7 @@ GOOD = Scores(
     diversity_ratio=0.97,
     feature_diversity_ratio=0.97,
     pixel_diversity_ratio=1.01,
+    colour_distance=3.1,
     nearest_ratio=0.95,
     num_generated=1000,
     num_real=240,
@@ -30,6 +31,7 @@ GOOD = Scores(
     floor_coverage=0.97,
     floor_precision=0.79,
     floor_recall=0.78,
+    floor_colour_distance=2.9,
 )
 
 
@@ -39,12 +41,21 @@ def scores(**changed: float | None) -> Scores:
 
 def test_every_number_stands_beside_the_one_of_real_pictures() -> None:
     told = in_words(GOOD)
-    for name in ("KID", "coverage", "density", "precision", "recall", "diversity", "nearest"):
+    for name in (
+        "KID",
+        "coverage",
+        "density",
+        "precision",
+        "recall",
+        "diversity",
+        "colour",
+        "nearest",
+    ):
         assert name in told
     for pair in (("0.4 ± 0.5", "-0.1 ± 0.6"), ("0.96", "0.97"), ("0.98", "1.02")):
         assert any(all(number in line for number in pair) for line in told.splitlines())
     assert told.count("Higher is better") == 4
-    assert told.count("Lower is better") == 1
+    assert told.count("Lower is better") == 2
     assert max(map(len, told.splitlines())) <= 100
 
 
@@ -62,6 +73,7 @@ def test_a_bad_kid_is_not_called_real() -> None:
     [
         ({"diversity_ratio": 0.3}, "repeats itself"),
         ({"coverage": 0.02}, "few kinds"),
+        ({"colour_distance": 48.0}, "colours are off, by 48"),
         ({"nearest_ratio": 0.1}, "by heart"),
     ],
 )
