@@ -7,6 +7,7 @@ ArtbotError                exit code 1
 ├── NotAllowed             the work is not in a state that allows this (the state machine says no)
 ├── PictureChanged         the file is no longer the picture that was shown
 ├── WorkerBusy             another process does the work of this workplace
+│   └── WorkerElsewhere    on another host: it may be dead, and this one take over
 ├── ClockDoubted           the clock went back, or leapt ahead: nothing is begun until it is right
 ├── SchedulerDied          the daemon cannot go on as it should, and ends
 ├── NoCheckpoint           no generator can be used; each refusal with its reason
@@ -50,6 +51,10 @@ class PictureChanged(ArtbotError):
 
 
 class WorkerBusy(ArtbotError):
+    pass
+
+
+class WorkerElsewhere(WorkerBusy):
     pass
 
 

@@ -1,4 +1,4 @@
-"""What waits, what went out, what failed: the state of a workplace in one value."""
+"""What waits, what went out, what needs you: the state of a workplace in one value."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from sqlalchemy import func, select
 
 from artbot.domain.calendar import next_due
 from artbot.domain.candidate import BatchState, CandidateState
+from artbot.domain.channel import ChannelState
 from artbot.domain.delivery import NEEDS_A_PERSON, WAITING, DeliveryState
 from artbot.workplace import Workplace
-from db.models import Batch, Candidate, Delivery
+from db.models import Batch, Candidate, ChannelStatus, Delivery
 
 RECENT = timedelta(days=7)
 
@@ -51,8 +52,11 @@ class Status:
     num_waiting: int
     """Deliveries queued or waiting to be tried again, to channels that are configured."""
     next_delivery_at: datetime | None
+    """Not before its channel has rested; None while all that wait have a channel that is stopped."""
+    stopped_channels: dict[str, str]
+    """What was said of each that is paused or disabled, by name."""
     failed_deliveries: dict[int, str]
-    """Work, channel and last error by id."""
+    """Work, channel and last error by id: what waits for a person."""
     unknown_channels: dict[str, int]
     """Waiting deliveries to channels that artbot.toml no longer has."""
 
@@ -76,35 +80,27 @@ def read_status(workplace: Workplace) -> Status:
     }
     with workplace.database.read() as session:
         by_state = dict(
-            session.execute(select(Candidate.state, func.count()).group_by(Candidate.state))
-            .tuples()
-            .all()
+            session.execute(select(Candidate.state, func.count()).group_by(Candidate.state)).all()
         )
         published = select(func.count(Delivery.candidate_id.distinct())).where(
             Delivery.state == DeliveryState.DELIVERED
-        )
-        next_delivery = select(func.min(Delivery.next_at)).where(
-            Delivery.state.in_(WAITING), Delivery.channel.in_(list(settings.channels))
         )
         unfinished = session.execute(
             select(Batch.key, Batch.reason).where(
                 Batch.state.in_([BatchState.PLANNED, BatchState.GENERATING])
             )
-        ).tuples()
+        )
         failed = session.execute(
             select(Delivery.id, Candidate.name, Delivery.channel, Delivery.last_error)
             .join(Delivery.candidate)
             .where(Delivery.state.in_(NEEDS_A_PERSON))
-        ).tuples()
-        channels = dict(
-            session.execute(
-                select(Delivery.channel, func.count())
-                .where(Delivery.state.in_(WAITING))
-                .group_by(Delivery.channel)
-            )
-            .tuples()
-            .all()
         )
+        waiting = session.execute(
+            select(Delivery.channel, func.count(), func.min(Delivery.next_at))
+            .where(Delivery.state.in_(WAITING))
+            .group_by(Delivery.channel)
+        ).all()
+        standings = {standing.name: standing for standing in session.scalars(select(ChannelStatus))}
         return Status(
             workplace=str(settings.root),
             worker=workplace.current_worker(),
@@ -137,15 +133,35 @@ def read_status(workplace: Workplace) -> Status:
                 published.where(Delivery.delivered_at >= now - RECENT)
             )
             or 0,
-            num_waiting=sum(n for name, n in channels.items() if name in settings.channels),
-            next_delivery_at=session.scalar(next_delivery),
+            num_waiting=sum(n for name, n, _ in waiting if name in settings.channels),
+            next_delivery_at=min(
+                (
+                    _not_resting(next_at, standings.get(name))
+                    for name, _, next_at in waiting
+                    if name in settings.channels and not _is_stopped(standings.get(name))
+                ),
+                default=None,
+            ),
+            stopped_channels={
+                name: f"{standings[name].state}: {standings[name].reason}"
+                for name in settings.channels
+                if _is_stopped(standings.get(name))
+            },
             failed_deliveries={
                 number: f"{work} to {channel}: {error}" for number, work, channel, error in failed
             },
-            unknown_channels={
-                name: n for name, n in channels.items() if name not in settings.channels
-            },
+            unknown_channels={name: n for name, n, _ in waiting if name not in settings.channels},
         )
+
+
+def _is_stopped(standing: ChannelStatus | None) -> bool:
+    return standing is not None and standing.state != ChannelState.ACTIVE
+
+
+def _not_resting(moment: datetime, standing: ChannelStatus | None) -> datetime:
+    if standing is None or standing.rests_until is None:
+        return moment
+    return max(moment, standing.rests_until)
 
 
 def _waits_for(has_generator: bool, reason: str | None) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from artbot.clock import BootClock, Clock
 from artbot.domain.calendar import ClockMark, doubt_about
-from artbot.errors import ClockDoubted, WorkerBusy
+from artbot.errors import ClockDoubted, WorkerBusy, WorkerElsewhere
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -49,10 +49,13 @@ def hold_worker(lock: Path, task: str) -> Iterator[None]:
 
 
 @contextmanager
-def hold_epoch(database: Database, task: str, clock: Clock) -> Iterator[None]:
-    """Be the worker of the database: from here on its writes are fenced. The caller holds the lock.
+def hold_epoch(
+    database: Database, task: str, clock: Clock, place: Path | None = None
+) -> Iterator[None]:
+    """Be the worker of the database: from here on its writes are fenced. The caller holds the lock, and
+    `place` is the folder it is of: two workplaces on one host are as strange to each other as two hosts.
 
-    Raises WorkerBusy naming the worker of another host whose lease has not run out.
+    Raises WorkerElsewhere naming the worker of another host whose lease has not run out.
     """
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -62,13 +65,10 @@ def hold_epoch(database: Database, task: str, clock: Clock) -> Iterator[None]:
     with database.write() as session:
         row = session.get_one(WorkplaceRow, 1)
         now = _moment(session, clock)
-        if _is_elsewhere(database, row.host, row.leased_until, now):
-            raise WorkerBusy(
-                f"{row.worker} is already at work on this workplace. "
-                f"If that machine is dead, this one can take over in {LEASE.seconds // 60} minutes."
-            )
+        if worker := _elsewhere(database, row, now, place):
+            raise _busy_elsewhere(worker)
         row.epoch += 1
-        row.worker, row.host, row.leased_until = _words(task), socket.gethostname(), now + LEASE
+        row.worker, row.host, row.leased_until = _words(task), _host(place), now + LEASE
         epoch = row.epoch
     database.epoch = epoch
     try:
@@ -143,24 +143,39 @@ def current_worker(lock: Path) -> str | None:
     return None
 
 
-def worker_elsewhere(database: Database, clock: Clock) -> str | None:
+def worker_elsewhere(database: Database, clock: Clock, place: Path | None = None) -> str | None:
     """The worker of another host, in words; None if there is none whose lease runs."""
     from db.models import WorkplaceRow
 
     with database.read() as session:
         row = session.get_one(WorkplaceRow, 1)
-        if _is_elsewhere(database, row.host, row.leased_until, _moment(session, clock)):
-            return row.worker
-    return None
+        return _elsewhere(database, row, _moment(session, clock), place)
 
 
-def _is_elsewhere(
-    database: Database, host: str | None, leased_until: datetime | None, now: datetime
-) -> bool:
+def check_nobody_elsewhere(database: Database, clock: Clock, place: Path | None = None) -> None:
+    """Raise WorkerElsewhere if the worker of another host holds a lease."""
+    if worker := worker_elsewhere(database, clock, place):
+        raise _busy_elsewhere(worker)
+
+
+def _elsewhere(
+    database: Database, row: WorkplaceRow, now: datetime, place: Path | None
+) -> str | None:
     """A SQLite file has one host, whatever its name is today: there the flock says it all."""
-    if database.is_sqlite or leased_until is None:
-        return False
-    return host != socket.gethostname() and leased_until > now
+    if database.is_sqlite or row.leased_until is None or row.leased_until <= now:
+        return None
+    return row.worker if row.host != _host(place) else None
+
+
+def _busy_elsewhere(worker: str) -> WorkerElsewhere:
+    return WorkerElsewhere(
+        f"{worker} is already at work on this workplace. "
+        f"If that machine is dead, this one can take over in {LEASE.seconds // 60} minutes."
+    )
+
+
+def _host(place: Path | None) -> str:
+    return socket.gethostname() if place is None else f"{socket.gethostname()}:{place.resolve()}"
 
 
 def _moment(session: Session, clock: Clock) -> datetime:

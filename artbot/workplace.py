@@ -26,6 +26,7 @@ from artbot.mark import Mark, read_mark, write_mark
 from artbot.worker import (
     accept_clock,
     check_clock,
+    check_nobody_elsewhere,
     current_worker,
     hold_epoch,
     hold_worker,
@@ -125,13 +126,14 @@ class Workplace:
 
     @contextmanager
     def work(self, task: str) -> Iterator[None]:
-        """Be the worker of this workplace. Raises WorkerBusy.
+        """Be the worker of this workplace. Raises WorkerBusy, of another host WorkerElsewhere.
 
         What a killed worker left on the wire is put right first: nobody else can be sending now.
         """
         with hold_worker(self.settings.lock, task):
+            check_nobody_elsewhere(self.database, self.clock, self.settings.root)
             self._notice_old_database()
-            with hold_epoch(self.database, task, self.clock):
+            with hold_epoch(self.database, task, self.clock, self.settings.root):
                 failpoint("worker.begun")
                 self._remember_attempt(None)
                 self.recover()
@@ -214,7 +216,9 @@ class Workplace:
 
     def current_worker(self) -> str | None:
         """Who works on this workplace now, on this host or another; None if nobody does."""
-        return current_worker(self.settings.lock) or worker_elsewhere(self.database, self.clock)
+        return current_worker(self.settings.lock) or worker_elsewhere(
+            self.database, self.clock, self.settings.root
+        )
 
 
 def open_workplace(given: Path | None) -> Workplace:

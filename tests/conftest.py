@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +267,11 @@ candidates = 3
 @pytest.fixture
 def place(tmp_path: Path, database_at: Path | str) -> Place:
     """A workplace made by `artbot init`, with a schedule of three candidates due since midnight."""
-    made = Place(tmp_path / "studio", url=database_at if isinstance(database_at, str) else None)
+    return new_place(tmp_path / "studio", database_at if isinstance(database_at, str) else None)
+
+
+def new_place(root: Path, url: str | None) -> Place:
+    made = Place(root, url=url)
     made.root.mkdir()
     assert made.run("init").code == 0
     made.configure(SCHEDULE)
@@ -273,12 +279,44 @@ def place(tmp_path: Path, database_at: Path | str) -> Place:
 
 
 @pytest.fixture
-def painted(place: Place, tiny_checkpoint: Path) -> Place:
-    """A workplace whose batch of the day is made."""
-    place.add_checkpoint(tiny_checkpoint)
-    result = place.run("batch")
-    assert result.code == 0, result.err
-    return place
+def painted(
+    place: Place, painted_once: Callable[[bool, date], Place], request: pytest.FixtureRequest
+) -> Iterator[Place]:
+    """A workplace whose batch of the day is made: a copy, since painting takes seconds."""
+    master = painted_once(place.url is None, datetime.now(UTC).date())
+    for folder in ("checkpoints", "db", "works"):
+        shutil.copytree(master.root / folder, place.root / folder, dirs_exist_ok=True)
+    if master.url is None:
+        yield place
+        return
+    server: Server = request.getfixturevalue("postgresql")
+    name = server.create(master.url.partition("@/")[2].partition("?")[0])
+    place.url = server.url(name)
+    place.configure(SCHEDULE)
+    yield place
+    server.drop(name)
+
+
+@pytest.fixture(scope="session")
+def painted_once(
+    tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path, request: pytest.FixtureRequest
+) -> Callable[[bool, date], Place]:
+    """The workplace that `painted` copies: one for each kind of database, and for each day, as the tests
+    may run past midnight."""
+
+    @functools.cache
+    def paint(is_sqlite: bool, _today: date) -> Place:
+        url = None
+        if not is_sqlite:
+            server: Server = request.getfixturevalue("postgresql")
+            url = server.url(server.create(request.getfixturevalue("migrated")))
+        made = new_place(tmp_path_factory.mktemp("painted") / "studio", url)
+        made.add_checkpoint(tiny_checkpoint)
+        result = made.run("batch")
+        assert result.code == 0, result.err
+        return made
+
+    return paint
 
 
 @dataclass

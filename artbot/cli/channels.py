@@ -69,8 +69,8 @@ def pause_command(workplace: Workplace, name: str, reason: str | None) -> None:
     from artbot.publishing.interventions import pause_channel
 
     _check_known(workplace, name)
-    pause_channel(workplace.database, name, this_actor(reason), workplace.clock())
-    say(f"{name} is paused; on again with: artbot channels resume {name}")
+    state = pause_channel(workplace.database, name, this_actor(reason), workplace.clock())
+    say(f"{name} is {state}; on again with: artbot channels resume {name}")
 
 
 @channels_command.command("resume")

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+from contextlib import ExitStack
 from threading import Event
 
 import click
@@ -24,9 +25,12 @@ def daemon_command(workplace: Workplace, context: click.Context, once: bool) -> 
     """Make every batch when it is due and send every approved work, until SIGTERM or Ctrl-C.
 
     What was missed while it was not running is caught up. One daemon per workplace; its log goes to
-    standard output. With --once, exit code 1 if something that was due could not be done.
+    standard output. Where the daemon of another host works on the same PostgreSQL database, this one
+    stands by until that one ends or dies. With --once, exit code 1 if something that was due could not
+    be done.
     """
     from artbot.daemon.run import Daemon
+    from artbot.daemon.standby import take_over
     from artbot.daemon.supervision import Supervision
 
     _log_to_stdout()
@@ -37,8 +41,13 @@ def daemon_command(workplace: Workplace, context: click.Context, once: bool) -> 
         stop.set()
         wake.set()
 
-    with stop_requests(request_stop) as should_stop, workplace.work("daemon"):
-        daemon = Daemon(workplace, should_stop, Supervision(os.environ))
+    supervision = Supervision(os.environ)
+    with stop_requests(request_stop) as should_stop, ExitStack() as work:
+        if once:
+            work.enter_context(workplace.work("daemon"))
+        elif not take_over(work, workplace, stop, supervision):
+            return
+        daemon = Daemon(workplace, should_stop, supervision)
         if not once:
             if not workplace.settings.schedules and not workplace.settings.channels:
                 say(

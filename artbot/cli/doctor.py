@@ -13,18 +13,19 @@ SOMETHING_WRONG = 3
 
 
 @click.command("doctor")
+@click.option("--quick", is_flag=True, help="Do not paint: for a monitor that asks often.")
 @json_option
 @with_workplace
-def doctor_command(workplace: Workplace, as_json: bool) -> None:
+def doctor_command(workplace: Workplace, quick: bool, as_json: bool) -> None:
     """Check everything that can be checked while artbot runs; exit code 3 if something is wrong.
 
-    Disk, database, clock, secrets, generator, every picture's bytes, and what the rows say about each
-    other. Changes nothing.
+    Disk, database, clock, secrets, generator, every picture's bytes, what the rows say about each other,
+    and whether the newest work is painted again to the pixel, which takes seconds. Changes nothing.
     """
     from artbot.upkeep.doctor import examine
 
     findings = []
-    for finding in examine(workplace):
+    for finding in examine(workplace, quick):
         findings.append(finding)
         if as_json:
             continue

@@ -28,7 +28,7 @@ class _Entry:
 SECTIONS: dict[str, dict[str, _Entry]] = {
     "Begin": {
         "init": _Entry("init", "Make a workplace: a folder to run in."),
-        "status": _Entry("status", "What waits, what went out, what failed."),
+        "status": _Entry("status", "What waits, what went out, what needs you."),
     },
     "Paint": {
         "train": _Entry("train", "Learn to paint from a folder of pictures."),
@@ -151,7 +151,10 @@ def _known_failure(error: Exception) -> str | None:
         return f"{error}. This process ends; begin it again, and look with `artbot doctor`."
     sqlalchemy_errors = sys.modules.get("sqlalchemy.exc")
     if sqlalchemy_errors and isinstance(error, sqlalchemy_errors.DBAPIError):
-        return f"the database answered: {error.orig}. Nothing was changed; try again."
+        return (
+            f"the database answered: {error.orig}. Nothing is half done: look with "
+            "`artbot status`, and try again."
+        )
     return None
 
 

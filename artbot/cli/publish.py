@@ -63,7 +63,12 @@ def _say_what_waits(workplace: Workplace) -> None:
     from artbot.status import read_status
 
     status = read_status(workplace)
-    if status.next_delivery_at is None:
+    if status.num_waiting and status.next_delivery_at is None:
+        stopped = ", ".join(status.stopped_channels)
+        say(
+            f"{status.num_waiting} waiting for a channel that is stopped ({stopped}): artbot channels list"
+        )
+    elif status.next_delivery_at is None:
         say("nothing is due: nothing approved is waiting to go out.")
     else:
         when = local_time(status.next_delivery_at, workplace.clock())

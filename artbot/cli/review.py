@@ -19,11 +19,20 @@ from artbot.workplace import Workplace
 
 MAX_TILES = 200
 """More on one sheet than anybody looks at; `--batch` shows the older ones."""
+MAX_LISTED = 1000
+"""The newest; likewise."""
 
 
 @click.command("review")
 @click.option("--all", "everything", is_flag=True, help="Decided ones as well.")
 @click.option("--batch", metavar="KEY", help="Only this batch, for example daily-2026-11-21.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=MAX_LISTED,
+    show_default=True,
+    help="The newest so many.",
+)
 @click.option(
     "--sheet",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -32,7 +41,12 @@ MAX_TILES = 200
 @json_option
 @with_workplace
 def review_command(
-    workplace: Workplace, everything: bool, batch: str | None, sheet: Path | None, as_json: bool
+    workplace: Workplace,
+    everything: bool,
+    batch: str | None,
+    limit: int,
+    sheet: Path | None,
+    as_json: bool,
 ) -> None:
     """List the candidates that wait, and put their pictures on one contact sheet.
 
@@ -49,7 +63,9 @@ def review_command(
     )
     if batch is not None and not has_batch(workplace.database, batch):
         raise UsageError(f"there is no batch {batch!r}. `artbot review --all` shows their names.")
-    candidates = list_candidates(workplace.database, states, batch)
+    candidates = list_candidates(workplace.database, states, batch, limit + 1)
+    has_more = len(candidates) > limit
+    candidates = candidates[:limit]
     output = None
     if candidates:
         output = sheet or workplace.settings.works / "contact-sheet.png"
@@ -61,7 +77,8 @@ def review_command(
             )
             for candidate in candidates[:MAX_TILES]
         ]
-        heading = f"{len(candidates)} {'candidates' if everything else 'wait for review'}"
+        number = f"{'more than ' if has_more else ''}{len(candidates)}"
+        heading = f"{number} {'candidates' if everything else 'wait for review'}"
         if len(candidates) > MAX_TILES:
             heading += f"; the newest {MAX_TILES} of them"
         try:
@@ -93,6 +110,8 @@ def review_command(
             click.echo(f"{current}  ({candidate.checkpoint.name}, made {made})")
         click.echo(f"  {candidate.id:5}  {candidate.state:8}  {candidate.name}")
     say("")
+    if has_more:
+        say(f"older ones:    with --limit {10 * limit}, or of one batch with --batch KEY")
     say(f"contact sheet: {output}")
     first = next((c.id for c in candidates if c.state == CandidateState.PENDING), candidates[0].id)
     say(

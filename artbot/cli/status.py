@@ -14,7 +14,7 @@ from artbot.workplace import Workplace
 @json_option
 @with_workplace
 def status_command(workplace: Workplace, as_json: bool) -> None:
-    """What waits for you, what went out, what failed, what comes next."""
+    """What waits for you, what went out, what needs you, what comes next."""
     from artbot.status import read_status
 
     status = read_status(workplace)
@@ -47,6 +47,10 @@ def status_command(workplace: Workplace, as_json: bool) -> None:
         waits = "approved before there was a channel (`artbot approve ID` again sends them)"
         lines.append(("", f"{status.num_without_channel} {waits}"))
     lines += [
+        ("", f"channel {name} is {why} (artbot channels resume {name})")
+        for name, why in status.stopped_channels.items()
+    ]
+    lines += [
         ("", f"{count} to channel {name}, which artbot.toml does not have")
         for name, count in status.unknown_channels.items()
     ]
@@ -57,7 +61,7 @@ def status_command(workplace: Workplace, as_json: bool) -> None:
         )
     )
     failed = status.failed_deliveries
-    lines.append(("failed", f"{len(failed)}" + (" (artbot deliveries list)" if failed else "")))
+    lines.append(("need you", f"{len(failed)}" + (" (artbot deliveries list)" if failed else "")))
     lines += [("", f"delivery {number}: {error}") for number, error in list(failed.items())[:5]]
     for name, value in lines:
         click.echo(f"{name:11} {value}")

@@ -166,13 +166,15 @@ def replay(
         return list(deliveries)
 
 
-def pause_channel(database: Database, name: str, actor: Actor, now: datetime) -> None:
-    """Send nothing through the channel until it is resumed."""
+def pause_channel(database: Database, name: str, actor: Actor, now: datetime) -> ChannelState:
+    """Send nothing through the channel until it is resumed; returns how it stands now: a disabled one
+    stays so, since that says more."""
     with database.write() as session:
         standing = get_standing(session, name, now)
         was = standing.state
         stop(standing, ChannelState.PAUSED, actor.reason or f"paused by {actor.by}", now)
         _log(session, "pause", actor, now, None, was, channel=name, to=standing.state)
+        return ChannelState(standing.state)
 
 
 def resume_channel(database: Database, name: str, actor: Actor, now: datetime) -> int:

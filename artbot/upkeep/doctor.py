@@ -61,9 +61,12 @@ class Finding:
     """Those of docs/faults.md that it is about."""
 
 
-def examine(workplace: Workplace) -> Iterator[Finding]:
-    """Ask everything, the cheap things first. A question that cannot be asked is a problem itself."""
+def examine(workplace: Workplace, is_quick: bool = False) -> Iterator[Finding]:
+    """Ask everything, the cheap things first; `is_quick` paints nothing. A question that cannot be asked
+    is a problem itself."""
     for title, invariants, ask, remedy in _QUESTIONS:
+        if is_quick and ask is _painted_again:
+            continue
         try:
             problems = ask(workplace)
         except (ArtbotError, SQLAlchemyError, OSError, ValueError) as error:
@@ -248,6 +251,26 @@ def _files(workplace: Workplace) -> Problems:
     return problems + [f"{c.name} is quarantined: {c.error}" for c in aside]
 
 
+def _painted_again(workplace: Workplace) -> Problems:
+    """I4: the newest work, painted again, has the same pixels. One stands for all: it takes seconds."""
+    from artbot.studio.reproduce import reproduce
+
+    with workplace.database.read() as session:
+        newest = session.scalars(
+            select(Candidate)
+            .where(Candidate.pixel_sha256.is_not(None))
+            .order_by(Candidate.id.desc())
+            .limit(1)
+        ).first()
+    if newest is None:
+        return []
+    again = reproduce(workplace.studio, newest)
+    # Another torch or another device may paint otherwise, and the work keeps what it was painted with.
+    if again.is_identical or again.environment_then != again.environment_now:
+        return []
+    return [f"{newest.name} has other pixels when it is painted again, on the very same machine"]
+
+
 def _approvals(database: Database) -> Problems:
     """I6, I7: a delivery has an approval of that very picture before it; an approval its deliveries."""
     approval = (
@@ -308,7 +331,7 @@ def _epochs(database: Database) -> Problems:
         current = session.get_one(WorkplaceRow, 1).epoch
         for number, epoch in session.execute(
             select(Attempt.id, Attempt.epoch).order_by(Attempt.id)
-        ).tuples():
+        ):
             if epoch < newest:
                 problems.append(f"attempt {number} was made by an old worker")
             newest = max(newest, epoch)
@@ -324,11 +347,9 @@ def _decisions(database: Database) -> Problems:
     with database.read() as session:
         for work, was, now in session.execute(
             select(Decision.candidate_id, Decision.was, Decision.now).order_by(Decision.id)
-        ).tuples():
+        ):
             told[work].append((was, now))
-        states: dict[int, str] = dict(
-            session.execute(select(Candidate.id, Candidate.state)).tuples().all()
-        )
+        states = dict(session.execute(select(Candidate.id, Candidate.state)).all())
     for work, moves in told.items():
         is_chain = all(a[1] == b[0] for a, b in itertools.pairwise(moves))
         if not is_chain or moves[-1][1] != states[work]:
@@ -365,7 +386,7 @@ def _person(workplace: Workplace) -> Problems:
             select(Delivery.id, Delivery.channel, Delivery.state, Delivery.last_error)
             .where(Delivery.state.in_(NEEDS_A_PERSON))
             .order_by(Delivery.id)
-        ).tuples()
+        )
         stopped = session.scalars(
             select(ChannelStatus).where(ChannelStatus.state != "active")
         ).all()
@@ -415,4 +436,10 @@ _QUESTIONS: tuple[tuple[str, str, Callable[[Workplace], Problems], str], ...] = 
     ("waiting for you", "I9", _person, _LOOK),
     ("backups", "", _backups, "artbot db backup, and look at the daemon's log"),
     ("secrets kept out", "I15", _secrets, "change the secret, then restore or prune what holds it"),
+    (
+        "painted again",
+        "I4",
+        _painted_again,
+        "artbot reproduce ID; then look at the memory and the graphics card of this machine",
+    ),
 )

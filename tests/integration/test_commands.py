@@ -143,6 +143,9 @@ def test_the_contact_sheet_shows_what_waits(painted: Place) -> None:
     with Image.open(review["sheet"]) as sheet:
         assert sheet.width == 1280
     assert len(review["candidates"]) == 3
+    assert len(painted.json("review", "--limit", "2")["candidates"]) == 2
+    painted.run("review", "--limit", "2").refused(0, "older ones:    with --limit 20")
+    assert "older ones" not in painted.run("review", "--limit", "3").err
     painted.run("approve", "1")
     assert len(painted.json("review")["candidates"]) == 2
     assert len(painted.json("review", "--all")["candidates"]) == 3

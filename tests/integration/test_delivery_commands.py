@@ -182,8 +182,11 @@ def test_a_paused_channel_waits_with_everything_until_it_is_resumed(
     (row,) = stocked.json("channels", "list")
     assert (row["state"], row["reason"]) == ("paused", "the server moves")
     assert row["since"]
-    assert stocked.run("publish").code == 0
+    stocked.run("publish").refused(0, "waiting for a channel that is stopped (example)")
     assert consumer.verdicts() == []
+    status = stocked.run("status").out
+    assert "channel example is paused: the server moves (artbot channels resume example)" in status
+    assert "the next at" not in status
     stocked.run("deliveries", "retry", "1").refused(1, "waits for its channel", "the server moves")
     stocked.run("channels", "resume", "example").refused(0, "example is open")
     assert stocked.run("publish").code == 0

@@ -19,7 +19,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from artbot.clock import system_boot, system_clock
-from artbot.errors import WorkerBusy
+from artbot.errors import WorkerBusy, WorkerElsewhere
 from artbot.worker import LEASE, hold_epoch, keep_working, worker_elsewhere
 from db.engine import HEAD, Database, Fenced, database_url, make_engine, migrate, open_database
 from db.models import Base, Candidate, WorkplaceRow
@@ -458,6 +458,57 @@ def test_a_host_that_was_taken_for_dead_can_write_no_more(
             on_host("two")
             with two.write() as session:
                 assert session.get_one(WorkplaceRow, 1).host == "two"
+
+
+def test_two_workplaces_on_one_host_are_strangers_to_each_other(
+    open_url: Callable[[], Database], tmp_path: Path
+) -> None:
+    """Each has a lock of its own, so only the lease keeps their workers apart."""
+    one, two = open_url(), open_url()
+    with hold_epoch(one, "daemon", system_clock, tmp_path / "one"):
+        assert worker_elsewhere(one, system_clock, tmp_path / "one") is None
+        with (
+            pytest.raises(WorkerElsewhere),
+            hold_epoch(two, "daemon", system_clock, tmp_path / "two"),
+        ):
+            raise AssertionError("two workers at once")
+    with hold_epoch(two, "daemon", system_clock, tmp_path / "two"):
+        assert two.epoch == 2
+
+
+def test_a_second_daemon_stands_by_and_takes_over(place: Place, tmp_path: Path) -> None:
+    """It touches nothing meanwhile, and ends cleanly when it is told to while it waits."""
+    other = Place(tmp_path / "other", url=place.url)
+    other.root.mkdir()
+    assert other.run("init").code == 0
+    other.configure(SCHEDULE)
+    first = place.start("daemon")
+    wait_for(lambda: place.json("status")["worker"])
+    epoch = place.sql("SELECT epoch FROM workplace")
+
+    def standing_by() -> subprocess.Popen[str]:
+        waiting = other.start("daemon")
+        assert waiting.stdout is not None
+        told = waiting.stdout.readline()
+        assert f"standing by: artbot daemon (process {first.pid} on" in told
+        assert place.sql("SELECT epoch FROM workplace") == epoch
+        return waiting
+
+    impatient = standing_by()
+    impatient.terminate()
+    told, _ = impatient.communicate(timeout=30)
+    assert (impatient.returncode, told.rstrip()[-12:]) == (0, "INFO stopped")
+
+    other.run("daemon", "--once").refused(1, "is already at work", "take over in 5 minutes")
+
+    second = standing_by()
+    first.terminate()
+    first.communicate(timeout=30)
+    wait_for(lambda: f"process {second.pid} on" in (other.json("status")["worker"] or ""))
+    second.terminate()
+    told, _ = second.communicate(timeout=30)
+    assert second.returncode == 0
+    assert "INFO taking over" in told
 
 
 def test_the_end_of_a_fenced_worker_leaves_the_lease_of_the_next_alone(

@@ -89,7 +89,7 @@ def test_a_restored_database_is_the_one_of_then_and_the_replaced_one_is_kept(
         assert replaced.execute("SELECT state FROM candidates WHERE id = 1").fetchone() == (
             "rejected",
         )
-    painted.run("doctor").refused(0, "")
+    painted.run("doctor", "--quick").refused(0, "")
 
 
 def test_a_restored_database_posts_nothing_twice_where_repetitions_are_recognised(
@@ -215,23 +215,35 @@ def test_a_well_workplace_is_called_well(connected: Place) -> None:
     assert connected.run("daemon", "--once").code == 0
     result = connected.run("doctor")
     assert result.code == 0, result.out
+    assert "ok     painted again" in result.out
     assert "WRONG" not in result.out
-    assert connected.json("doctor")["is_well"]
+    assert connected.json("doctor", "--quick")["is_well"]
 
 
 def test_a_missing_picture_is_found_with_its_remedy(painted: Place) -> None:
     next((painted.root / "works").rglob("*-02.png")).unlink()
-    result = painted.run("doctor")
+    result = painted.run("doctor", "--quick")
     assert result.code == 3
     assert "WRONG  pictures" in result.out
     assert "artbot reproduce ID --restore" in result.out
     painted.run("reproduce", "2", "--restore").refused(0, "restored")
-    assert painted.run("doctor").code == 0
+    assert painted.run("doctor", "--quick").code == 0
+
+
+def test_a_work_that_is_painted_otherwise_is_found(painted: Place) -> None:
+    """As if memory or a card had failed: the bytes on disk are those that were recorded."""
+    painted.sql("UPDATE candidates SET pixel_sha256 = image_sha256 WHERE id = 3")
+    result = painted.run("doctor")
+    assert result.code == 3
+    assert "WRONG  painted again: " in result.out
+    assert "-03 has other pixels when it is painted again, on the very same machine" in result.out
+    assert result.out.count("WRONG") == 1
+    assert "painted again" not in painted.run("doctor", "--quick").out
 
 
 def test_a_secret_that_cannot_be_read_is_found(connected: Place) -> None:
     (connected.root / "secrets/webhook").chmod(0o644)
-    result = connected.run("doctor")
+    result = connected.run("doctor", "--quick")
     assert result.code == 3
     assert "WRONG  channels' secrets" in result.out
     assert "chmod 600" in result.out
@@ -240,7 +252,7 @@ def test_a_secret_that_cannot_be_read_is_found(connected: Place) -> None:
 def test_a_delivery_that_needs_a_person_is_found(connected: Place, consumer: Consumer) -> None:
     connected.run("approve", "1").refused(0)
     connected.run("channels", "pause", "example", "--reason", "moving house").refused(0, "paused")
-    result = connected.run("doctor")
+    result = connected.run("doctor", "--quick")
     assert result.code == 3
     assert "channel example is paused: moving house" in result.out
 
@@ -249,7 +261,7 @@ def test_a_secret_in_the_database_is_found(connected: Place) -> None:
     secret = (connected.root / "secrets/webhook").read_text().strip()
     with sqlite3.connect(connected.root / "db/artbot.sqlite3") as connection:
         connection.execute("UPDATE candidates SET title = ? WHERE id = 1", (secret,))
-    result = connected.run("doctor")
+    result = connected.run("doctor", "--quick")
     assert result.code == 3
     assert "WRONG  secrets kept out" in result.out
     assert secret not in result.out
@@ -259,7 +271,7 @@ def test_a_row_that_no_decision_explains_is_found(painted: Place) -> None:
     painted.run("reject", "1").refused(0)
     with sqlite3.connect(painted.root / "db/artbot.sqlite3") as connection:
         connection.execute("UPDATE candidates SET state = 'pending' WHERE id = 1")
-    result = painted.run("doctor")
+    result = painted.run("doctor", "--quick")
     assert result.code == 3
     assert "candidate 1 is pending, and the log does not say why" in result.out
 
@@ -304,7 +316,7 @@ def test_a_clock_that_leapt_is_told_and_can_be_accepted(painted: Place) -> None:
     painted.run("batch", "--extra").refused(1, "clock --accept")
     painted.run("publish").refused(1, "clock --accept")
     assert painted.run("daemon", "--once").code == 1
-    result = painted.run("doctor")
+    result = painted.run("doctor", "--quick")
     assert result.code == 3
     assert "WRONG  clock" in result.out
     painted.run("clock", "--accept").refused(0, "believed")

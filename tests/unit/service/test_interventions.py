@@ -366,6 +366,18 @@ def test_a_pause_without_a_reason_says_at_least_who(desk: Desk) -> None:
     assert standing(desk.database).reason == "paused by ben"
 
 
+def test_a_disabled_channel_stays_disabled_when_it_is_paused(desk: Desk) -> None:
+    pause_channel(desk.database, "studio", BEN, NOON)
+    with desk.database.write() as session:
+        row = standing(desk.database)
+        session.add(row)
+        row.state = "active"
+        session.flush()
+        row.state, row.reason = "disabled", "410 Gone"
+    assert pause_channel(desk.database, "studio", BEN, NOON) == "disabled"
+    assert standing(desk.database).reason == "410 Gone"
+
+
 def test_resumed_a_channel_begins_with_a_clean_slate(desk: Desk) -> None:
     pause_channel(desk.database, "studio", BEN, NOON)
     with desk.database.write() as session:
