@@ -55,7 +55,7 @@ test-postgresql: $(INSTALLED) $(POSTGRESQL) $(STRACE)
 mutation-proof: $(INSTALLED) $(POSTGRESQL) $(STRACE)
 	$(BIN)/python tests/mutation_proof.py
 
-soak: $(INSTALLED) $(STRACE)
+soak: $(INSTALLED) $(POSTGRESQL) $(STRACE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/property/test_life.py --hypothesis-profile=thorough
 	ARTBOT_SWEEP=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults/test_kill_sweep.py --numprocesses auto
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.soak

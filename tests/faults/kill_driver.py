@@ -24,6 +24,8 @@ import alembic.command
 import alembic.config
 import alembic.script  # noqa: F401
 import numpy as np
+import psycopg  # noqa: F401
+import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
 from PIL import PngImagePlugin  # noqa: F401
 
 import artbot.publishing.channels as channels

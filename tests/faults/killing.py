@@ -1,7 +1,8 @@
 """What the tests that kill share: operations that must be whole, workplaces they begin in, what must hold.
 
 Killed anywhere, an operation leaves a workplace in which its `always` holds; done again, one in which its
-`finally_` holds as well, as if nothing had been. tests/faults/kill_driver.py does the operations.
+`finally_` holds as well, as if nothing had been. tests/faults/kill_driver.py does the operations. The
+workplace's database is the file in it or one on a server: both have to keep the same.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from db.engine import migrate as migrate_to
 from db.models import Batch, Candidate, Delivery
 from tests.conftest import CHECKOUT
 from tests.faults.kill_driver import KEEP
+from tests.faults.stores import Store, file_in
 from tests.unit.service.kit import (
     ANNA,
     NOON,
@@ -88,7 +90,7 @@ def receiving(found: Found) -> Iterator[None]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = False
-    configure(found.root, f"http://127.0.0.1:{server.server_address[1]}/hook")
+    configure(found, f"http://127.0.0.1:{server.server_address[1]}/hook")
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
@@ -99,43 +101,40 @@ def receiving(found: Found) -> Iterator[None]:
         thread.join()
 
 
-def configure(root: Path, url: str) -> None:
-    (root / "artbot.toml").write_text(
+def configure(found: Found, url: str) -> None:
+    (found.root / "artbot.toml").write_text(
+        f'[paths]\ndatabase = "{found.store.where}"\n'
         '[schedules.daily]\nat = "07:00"\ntimezone = "UTC"\ncandidates = 3\n'
         f'[channels.studio]\ntype = "webhook"\nurl = "{url}"\nallow_private = true\n'
         'secret_file = "secrets/webhook"\n[publishing]\nundo_minutes = 0\n'
     )
 
 
-def file_in(root: Path) -> Path:
-    return root / "db/artbot.sqlite3"
-
-
-def begin_batch(root: Path) -> None:
+def begin_batch(root: Path, where: Path | str) -> None:
     write_checkpoint(root / "checkpoints", weights=safetensors_file())
-    open_database(file_in(root)).close()
+    open_database(where).close()
 
 
-def begin_decision(root: Path) -> None:
-    with opened(root) as database:
+def begin_decision(root: Path, where: Path | str) -> None:
+    with closing(open_database(where)) as database:
         add_works(database, root / "works", 2)
 
 
-def begin_delivery(root: Path) -> None:
-    with opened(root) as database:
+def begin_delivery(root: Path, where: Path | str) -> None:
+    with closing(open_database(where)) as database:
         desk = Desk(database, root / "works", SetClock())
         for work in add_works(database, root / "works", 2):
             approve(desk.review, work, ANNA)
 
 
-def begin_backup(root: Path) -> None:
-    begin_delivery(root)
+def begin_backup(root: Path, where: Path | str) -> None:
+    begin_delivery(root, where)
     for days in (3, 2):
         make_backup(file_in(root), root / "db/backups", NOON - timedelta(days=days), KEEP)
 
 
-def begin_restore(root: Path) -> None:
-    with opened(root) as database:
+def begin_restore(root: Path, where: Path | str) -> None:
+    with closing(open_database(where)) as database:
         works = add_works(database, root / "works", 2)
         desk = Desk(database, root / "works", SetClock())
         approve(desk.review, works[0], ANNA)
@@ -143,46 +142,45 @@ def begin_restore(root: Path) -> None:
         approve(desk.review, works[1], ANNA)
 
 
-def begin_migration(root: Path) -> None:
-    file_in(root).parent.mkdir()
-    engine = make_engine(database_url(file_in(root)))
+def begin_migration(root: Path, where: Path | str) -> None:
+    assert isinstance(where, Path)
+    where.parent.mkdir()
+    engine = make_engine(database_url(where))
     migrate_to(engine, "0001")
     engine.dispose()
-    with closing(sqlite3.connect(file_in(root))) as connection:
+    with closing(sqlite3.connect(where)) as connection:
         connection.executescript("PRAGMA foreign_keys=ON;" + ROWS_OF_0001)
-
-
-@contextmanager
-def opened(root: Path) -> Iterator[Database]:
-    database = open_database(file_in(root))
-    try:
-        yield database
-    finally:
-        database.close()
 
 
 # What must hold
 
 
 @dataclass
-class Found:
-    """A copy of the template, after the kill or after the repetition."""
+class Template:
+    """A workplace in which an operation can begin, and its database."""
 
     root: Path
+    store: Store
+
+
+@dataclass
+class Found(Template):
+    """A copy of the template, after the kill or after the repetition."""
+
     template: Path
     receiver: Receiver
 
     @functools.cached_property
     def database(self) -> Database:
         """Open until all was checked."""
-        return open_database(file_in(self.root))
+        return open_database(self.store.where)
 
 
 def check_sound(found: Found) -> None:
     """I14, and the logs' own rules."""
-    with closing(sqlite3.connect(file_in(found.root))) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    if isinstance(found.store.where, Path):
+        assert found.store.ask("PRAGMA integrity_check") == [("ok",)]
+        assert found.store.ask("PRAGMA foreign_key_check") == []
     assert check_logs(found.database) == []
 
 
@@ -344,7 +342,8 @@ Check = Callable[[Found], object]
 class Operation:
     """How it begins, what holds at every moment, what has come of it when it was done again."""
 
-    begin: Callable[[Path], None]
+    begin: Callable[[Path, Path | str], None]
+    """Given the workplace's folder and its database."""
     always: tuple[Check, ...]
     finally_: tuple[Check, ...]
 
@@ -388,14 +387,13 @@ OPERATIONS = {
 # Doing it
 
 
-def make_template(name: str, folder: Path) -> Path:
-    """A workplace in which the operation of that name can begin."""
-    template = folder / "template"
-    (template / "secrets").mkdir(parents=True)
-    (template / "secrets/webhook").write_text(SECRET)
-    (template / "secrets/webhook").chmod(0o600)
-    OPERATIONS[name].begin(template)
-    return template
+def make_template(name: str, root: Path, store: Store) -> Template:
+    """For the operation of that name."""
+    (root / "secrets").mkdir(parents=True)
+    (root / "secrets/webhook").write_text(SECRET)
+    (root / "secrets/webhook").chmod(0o600)
+    OPERATIONS[name].begin(root, store.where)
+    return Template(root, store)
 
 
 class Driver:
@@ -448,12 +446,14 @@ class Driver:
 
 
 @contextmanager
-def copied(template: Path, to: Path) -> Iterator[Found]:
+def copied(template: Template, to: Path) -> Iterator[Found]:
     """A copy to be killed in."""
-    shutil.copytree(template, to)
+    shutil.copytree(template.root, to)
+    store = template.store.copy(to)
     try:
-        yield Found(to, template, Receiver())
+        yield Found(to, store, template.root, Receiver())
     finally:
+        store.remove()
         shutil.rmtree(to)
 
 
@@ -465,6 +465,7 @@ def let_time_pass(found: Found) -> None:
 
 
 def check(checks: tuple[Check, ...], found: Found) -> None:
+    found.store.wait_until_left()
     try:
         for one in checks:
             one(found)

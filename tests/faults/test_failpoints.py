@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import CHECKOUT
-from tests.faults.killing import LATER, OPERATIONS, Driver, check, copied, let_time_pass, receiving
+from tests.faults.killing import (
+    LATER,
+    OPERATIONS,
+    Driver,
+    Template,
+    check,
+    copied,
+    let_time_pass,
+    receiving,
+)
 from tests.unit.service.kit import NOON
 
 FLOWS = {
@@ -30,6 +39,14 @@ FLOWS = {
     "restore.placed": "restore",
 }
 """By failpoint: the operation that comes by it."""
+OF_FILES = ("backup", "restore")
+"""Operations of SQLite alone."""
+MOMENTS = [
+    (moment, kind)
+    for moment, name in FLOWS.items()
+    for kind in ("sqlite", "postgresql")
+    if kind == "sqlite" or name not in OF_FILES
+]
 NUM_CRASHES = 20
 
 
@@ -54,14 +71,18 @@ def test_every_failpoint_is_one_that_these_tests_kill_at() -> None:
     assert failpoints() == set(FLOWS)
 
 
-@pytest.mark.parametrize("moment", FLOWS)
+@pytest.mark.parametrize(("moment", "kind"), MOMENTS)
 def test_killed_at_a_failpoint_all_is_whole_and_the_next_run_makes_it_good(
-    moment: str, driver: Driver, template_of: Callable[[str], Path], tmp_path: Path
+    moment: str,
+    kind: str,
+    driver: Driver,
+    template_of: Callable[[str, str], Template],
+    tmp_path: Path,
 ) -> None:
     """Rows 1, 2, 4, 6, 8 and 11 of the fault matrix."""
     name = FLOWS[moment]
     operation = OPERATIONS[name]
-    with copied(template_of(name), tmp_path / "place") as found:
+    with copied(template_of(name, kind), tmp_path / "place") as found:
         with receiving(found):
             killed = driver.run(name, found.root, NOON, failpoint=moment)
             assert killed == -signal.SIGKILL, "nothing comes by it"
@@ -73,11 +94,15 @@ def test_killed_at_a_failpoint_all_is_whole_and_the_next_run_makes_it_good(
 
 @pytest.mark.parametrize("name", ["deliver", "deliver-unrecognised"])
 def test_a_recovery_that_is_itself_killed_twenty_times_comes_to_the_same(
-    name: str, driver: Driver, template_of: Callable[[str], Path], tmp_path: Path
+    name: str,
+    database_kind: str,
+    driver: Driver,
+    template_of: Callable[[str, str], Template],
+    tmp_path: Path,
 ) -> None:
     """Row 9."""
     operation = OPERATIONS[name]
-    with copied(template_of(name), tmp_path / "place") as found:
+    with copied(template_of(name, database_kind), tmp_path / "place") as found:
         with receiving(found):
             assert driver.run(name, found.root, NOON, failpoint="delivery.sent") == -signal.SIGKILL
             for crash in range(NUM_CRASHES):

@@ -2,7 +2,8 @@
 
 Each operation is first done undisturbed under strace, which counts its calls. Then, in a fresh copy of the
 same workplace for each, it is killed before the first such call, before the second, and so on. What is
-found then must be whole; done again undisturbed, it must come out as if nothing had been.
+found then must be whole; done again undisturbed, it must come out as if nothing had been. With a database
+on a server, what is said to it and heard from it is among the calls.
 
 `make test` takes an even sample of the points, `ARTBOT_SWEEP=all` (make soak) every one.
 """
@@ -26,6 +27,7 @@ from tests.faults.killing import (
     OPERATIONS,
     Driver,
     Found,
+    Template,
     check,
     copied,
     let_time_pass,
@@ -36,11 +38,18 @@ from tests.unit.service.kit import NOON
 ALL = os.environ.get("ARTBOT_SWEEP") == "all"
 SAMPLE = 10
 """Of so many points one is tried in `make test`; the first and the last of each call always are."""
+SAMPLE_ON_POSTGRESQL = 5
+"""So many points of each operation are tried there in `make test`: files are the same on both."""
 PARTS = 3
 """Tests for each operation, so that pytest-xdist can share them out."""
 FIVE = ("batch", "approve", "deliver", "backup", "migrate")
 """The operations whose points are counted."""
-SWEPT = (*FIVE, "deliver-unrecognised", "restore")
+SWEPT = {
+    "sqlite": (*FIVE, "deliver-unrecognised", "restore"),
+    "postgresql": ("batch", "approve", "deliver", "deliver-unrecognised", "daemon"),
+}
+"""By kind of database."""
+PARTS_OF = {"sqlite": PARTS, "postgresql": PARTS if ALL else 1}
 # With both names where architectures differ; strace passes over those it does not know.
 CALLS = (
     *("openat", "pwrite64", "write", "fsync", "fdatasync", "ftruncate", "close"),
@@ -67,18 +76,19 @@ class Point:
     nth: int
 
 
-Sweeps = Callable[[str], tuple[Path, list[Point]]]
+Sweeps = Callable[[str, str], tuple[Template, list[Point]]]
 
 
 @pytest.fixture(scope="session")
-def sweeps(driver: Driver, template_of: Callable[[str], Path]) -> Sweeps:
-    """For an operation: the workplace it begins in, and every point at which it can be killed."""
+def sweeps(driver: Driver, template_of: Callable[[str, str], Template]) -> Sweeps:
+    """For an operation and a kind of database: the workplace it begins in, and every point at which it can
+    be killed."""
 
     @functools.cache
-    def prepare(name: str) -> tuple[Path, list[Point]]:
-        template = template_of(name)
-        with copied(template, template.parent / "undisturbed") as found:
-            log = template.parent / "calls"
+    def prepare(name: str, kind: str) -> tuple[Template, list[Point]]:
+        template = template_of(name, kind)
+        with copied(template, template.root.parent / "undisturbed") as found:
+            log = template.root.parent / "calls"
             wanted = ",".join(f"?{call}" for call in CALLS)
             with receiving(found):
                 code = driver.run(name, found.root, NOON, ["-o", str(log), "-e", f"trace={wanted}"])
@@ -90,9 +100,9 @@ def sweeps(driver: Driver, template_of: Callable[[str], Path]) -> Sweeps:
 
 
 def points_in(log: str) -> list[Point]:
-    """strace counts the calls of each thread for itself."""
+    """In their order. strace counts the calls of each thread for itself."""
     counts: dict[tuple[str, str], int] = defaultdict(int)
-    points: set[Point] = set()
+    points: dict[Point, None] = {}
     for line in log.splitlines():
         found = re.match(r"(\d+) +(\w+)\((.*)", line)
         if found is None:
@@ -103,16 +113,20 @@ def points_in(log: str) -> list[Point]:
             continue  # it changes nothing
         if call == "close":
             continue
-        points.add(Point(call, counts[thread, call]))
-    return sorted(points, key=lambda p: (p.call, p.nth))
+        points[Point(call, counts[thread, call])] = None
+    return list(points)
 
 
-def sampled(points: list[Point]) -> list[Point]:
-    """All, or an even share that has the first and the last of every call."""
+def sampled(points: list[Point], kind: str) -> list[Point]:
+    """All, or an even share; on SQLite one that has the first and the last of every call."""
     if ALL:
         return points
+    if kind == "postgresql":
+        share = len(points) / SAMPLE_ON_POSTGRESQL
+        return [points[int(share * (i + 0.5))] for i in range(SAMPLE_ON_POSTGRESQL)]
     chosen = []
-    for _, group in itertools.groupby(points, key=lambda p: p.call):
+    by_call = sorted(points, key=lambda p: (p.call, p.nth))
+    for _, group in itertools.groupby(by_call, key=lambda p: p.call):
         of_one_call = list(group)
         chosen += [
             point
@@ -134,14 +148,21 @@ def kill_and_mend(name: str, point: Point, driver: Driver, found: Found) -> None
     check(operation.always + operation.finally_, found)
 
 
-@pytest.mark.parametrize("part", range(PARTS))
-@pytest.mark.parametrize("name", SWEPT)
+@pytest.mark.parametrize(
+    ("name", "kind", "part"),
+    [
+        (n, kind, part)
+        for kind, names in SWEPT.items()
+        for n in names
+        for part in range(PARTS_OF[kind])
+    ],
+)
 def test_wherever_it_is_killed_all_is_whole_and_the_next_run_makes_it_good(
-    name: str, part: int, driver: Driver, sweeps: Sweeps, tmp_path: Path
+    name: str, kind: str, part: int, driver: Driver, sweeps: Sweeps, tmp_path: Path
 ) -> None:
-    template, points = sweeps(name)
+    template, points = sweeps(name, kind)
     failures = []
-    for point in sampled(points)[part::PARTS]:
+    for point in sampled(points, kind)[part :: PARTS_OF[kind]]:
         try:
             with copied(template, tmp_path / f"{point.call}-{point.nth}") as found:
                 kill_and_mend(name, point, driver, found)
@@ -151,5 +172,5 @@ def test_wherever_it_is_killed_all_is_whole_and_the_next_run_makes_it_good(
 
 
 def test_the_sweep_has_at_least_three_hundred_points(sweeps: Sweeps) -> None:
-    counts = {name: len(sweeps(name)[1]) for name in FIVE}
+    counts = {name: len(sweeps(name, "sqlite")[1]) for name in FIVE}
     assert sum(counts.values()) >= 300, counts

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ARTBOT, Place
-from tests.faults.killing import Driver, copied, receiving
+from tests.faults.killing import Driver, Template, copied, receiving
 from tests.unit.service.kit import NOON
 
 CALLS = "openat,write,pwrite64,ftruncate,fsync,fdatasync,?rename,?renameat,?renameat2,?unlink,?unlinkat,sendto"
@@ -98,11 +98,11 @@ def follow(root: Path, known: set[str], log: Path) -> list[str]:
     "name", ["batch", "approve", "deliver", "deliver-unrecognised", "backup", "restore", "migrate"]
 )
 def test_what_is_said_to_be_kept_survives_a_power_cut(
-    name: str, driver: Driver, template_of: Callable[[str], Path], tmp_path: Path
+    name: str, driver: Driver, template_of: Callable[[str, str], Template], tmp_path: Path
 ) -> None:
     """Row 14."""
     log = tmp_path / "calls"
-    with copied(template_of(name), tmp_path / "place") as found:
+    with copied(template_of(name, "sqlite"), tmp_path / "place") as found:
         with receiving(found):
             known = files_in(found.root)
             trace = ["-y", "-o", str(log), "-e", f"trace={CALLS}"]

@@ -11,7 +11,7 @@ PAGE = (CHECKOUT / "docs/faults.md").read_text("utf-8")
 ROWS = [line.split("|")[1:-1] for line in PAGE.splitlines() if re.match(r"\| \d+ \|", line)]
 
 
-def tests_there_are() -> set[str]:
+def names_of_tests() -> set[str]:
     return {
         node.name
         for path in (CHECKOUT / "tests").rglob("test_*.py")
@@ -23,7 +23,7 @@ def tests_there_are() -> set[str]:
 def test_every_test_that_the_page_names_exists() -> None:
     named = {name for name in re.findall(r"`(test_\w+)`", PAGE) if f"`{name}.py`" not in PAGE}
     assert len(named) > 60
-    assert named - tests_there_are() == set()
+    assert named - names_of_tests() == set()
 
 
 def test_every_row_of_the_matrix_is_there_once_with_a_test_or_the_reason_why_there_is_none() -> (
