@@ -21,6 +21,7 @@ import psycopg
 import pytest
 
 from db.engine import Database, open_database
+from tests.forks import run_in_fork
 from tests.postgresql import Server, running_server
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -176,17 +177,12 @@ class Place:
         return self.url or self.root / "db" / "artbot.sqlite3"
 
     def run(self, *arguments: str, timeout: float = 120, **environment: str) -> Result:
-        process = subprocess.run(
-            [str(ARTBOT), *arguments],
-            cwd=self.root,
-            env=self._environment(environment),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-        return Result(process.returncode, process.stdout, process.stderr)
+        """A command to its end."""
+        ran = run_in_fork("artbot", arguments, self.root, self._environment(environment), timeout)
+        return Result(ran.returncode, ran.stdout, ran.stderr)
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """A command as the shell begins it."""
         return subprocess.Popen(
             [str(ARTBOT), *arguments],
             cwd=self.root,

@@ -18,10 +18,12 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.forks import run_in_fork
 from trainers.config import Folders, TrainConfig
 from trainers.data.cache import PictureSet, load_pictures
 from trainers.learner import StepMeans
 from trainers.loop import TrainResult, train
+from trainers.metrics.scores import Scores
 from trainers.progress import Pace, TickStats
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +49,38 @@ def write_pictures(folder: Path, count: int = 24, edge_px: int = 40, seed: int =
         picture = Image.fromarray(coarse).resize((edge_px, edge_px), Image.Resampling.BICUBIC)
         picture.save(folder / f"{index:03d}.png")
     return folder
+
+
+# ---------------------------------------------------------------- scores
+
+
+GOOD_SCORES = Scores(
+    kid_x1000=0.4,
+    kid_sd=0.5,
+    density=0.98,
+    coverage=0.96,
+    precision=0.8,
+    recall=0.7,
+    diversity_ratio=0.97,
+    feature_diversity_ratio=0.97,
+    pixel_diversity_ratio=1.01,
+    colour_distance=3.1,
+    nearest_ratio=0.95,
+    num_generated=1000,
+    num_real=240,
+    num_training=2160,
+    is_held_out=True,
+    judge="lite2",
+    preprocessing="p",
+    floor_kid_x1000=-0.1,
+    floor_kid_sd=0.6,
+    floor_density=1.02,
+    floor_coverage=0.97,
+    floor_precision=0.79,
+    floor_recall=0.78,
+    floor_colour_distance=2.9,
+)
+"""What a generator would get that paints as the real pictures are."""
 
 
 # ---------------------------------------------------------------- a display that takes notes
@@ -145,34 +179,22 @@ class Studio:
         return sorted(f for f in self.folders.checkpoints.iterdir() if f.name[0] != ".")
 
     def command(self, *options: object, dataset: str = "blobs") -> list[str]:
-        return [
-            sys.executable,
-            *("-m", "trainers", "train", "--dataset", dataset),
-            *TINY,
-            *map(str, options),
-        ]
+        return [sys.executable, "-m", "trainers", *self._arguments(options, dataset)]
 
     def cli(
         self, *options: object, dataset: str = "blobs", env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """`python -m trainers train --dataset blobs` with TINY and `options`, to its end."""
-        return self._ended(self.command(*options, dataset=dataset), env)
-
-    def trainers(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`python -m trainers` with these arguments and no others, to its end."""
-        return self._ended([sys.executable, "-m", "trainers", *arguments])
-
-    def _ended(
-        self, command: list[str], env: dict[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command,
-            cwd=self.path,
-            env=ENVIRONMENT | (env or {}),
-            capture_output=True,
-            text=True,
-            timeout=120,
+        return run_in_fork(
+            "trainers", self._arguments(options, dataset), self.path, ENVIRONMENT | (env or {})
         )
+
+    def trainers(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """`python -m trainers` with these arguments and no others, to its end."""
+        return run_in_fork("trainers", [*map(str, arguments)], self.path, ENVIRONMENT)
+
+    def _arguments(self, options: tuple[object, ...], dataset: str) -> list[str]:
+        return ["train", "--dataset", dataset, *TINY, *map(str, options)]
 
     def start_cli(self, *options: object) -> subprocess.Popen[str]:
         return subprocess.Popen(

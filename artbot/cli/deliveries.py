@@ -23,6 +23,7 @@ from artbot.workplace import Workplace
 if TYPE_CHECKING:
     from db.models import Delivery
 
+numbers_argument = click.argument("numbers", metavar="DELIVERY…", type=int, nargs=-1, required=True)
 reason_option = click.option("--reason", help="Why, for the log.")
 
 
@@ -93,7 +94,7 @@ def show_command(workplace: Workplace, number: int, as_json: bool) -> None:
 
 
 @deliveries_command.command("retry")
-@click.argument("numbers", metavar="DELIVERY…", type=int, nargs=-1, required=True)
+@numbers_argument
 @reason_option
 @json_option
 @with_workplace
@@ -118,7 +119,7 @@ def retry_command(
 
 
 @deliveries_command.command("resolve")
-@click.argument("numbers", metavar="DELIVERY…", type=int, nargs=-1, required=True)
+@numbers_argument
 @click.option("--posted/--absent", "was_posted", default=None, help="It was posted, or it was not.")
 @click.option("--url", help="Where it can be seen (with --posted).")
 @reason_option
@@ -157,7 +158,7 @@ def resolve_command(
 
 
 @deliveries_command.command("withdraw")
-@click.argument("numbers", metavar="DELIVERY…", type=int, nargs=-1, required=True)
+@numbers_argument
 @reason_option
 @json_option
 @with_workplace

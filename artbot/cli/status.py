@@ -14,7 +14,7 @@ from artbot.workplace import Workplace
 @json_option
 @with_workplace
 def status_command(workplace: Workplace, as_json: bool) -> None:
-    """What waits for you, what went out, what needs you, what comes next."""
+    """What waits for you, what went out, what went wrong, what comes next."""
     from artbot.status import read_status
 
     status = read_status(workplace)

@@ -1,7 +1,7 @@
 """Does one operation in one workplace, in a process of its own that somebody traces and kills.
 
-A server on standard input and output: it has imported everything and forks a child for each request, so
-that a kill costs a tenth of a second. The child waits until it is let go (by then strace holds it), so
+A server on standard input and output: it has imported everything (so also what nothing here names) and
+forks a child for each request, so that a kill costs a tenth of a second. The child waits until it is let go (by then strace holds it), so
 what strace counts are the calls of the operation alone.
 """
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
 import sys
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.forks import FORKS
 from tests.trainer_fixtures import (
     STEP_KIMG,
     Studio,
@@ -50,14 +49,6 @@ def train_until_renaming(path: Path, config: TrainConfig, name: str, times: int)
 
 
 @pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    """Processes of their own that need not import torch each time."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.trainer_fixtures"])
-    return context
-
-
-@pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Studio:
     studio = Studio(tmp_path_factory.mktemp("uninterrupted"))
     studio.add_pictures()
@@ -84,7 +75,7 @@ def assert_like_the_uninterrupted(studio: Studio, uninterrupted: Studio) -> None
 
 
 def test_a_run_killed_at_any_moment_ends_with_the_same_bits_as_one_never_stopped(
-    studio: Studio, uninterrupted: Studio, processes: ForkServerContext
+    studio: Studio, uninterrupted: Studio
 ) -> None:
     """Killed again and again at random moments until it gets through; the seed is printed."""
     seed = random.randrange(2**32)
@@ -93,9 +84,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bits_as_one_never_stopped
     studio.pictures()
     kills = 0
     for _ in range(6):
-        process = processes.Process(
-            target=train_to_the_end, args=(studio.path, tiny_config(**LONG))
-        )
+        process = FORKS.Process(target=train_to_the_end, args=(studio.path, tiny_config(**LONG)))
         process.start()
         process.join(timeout=moments.uniform(0.05, 0.7))
         kills += killed(process)
@@ -117,7 +106,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bits_as_one_never_stopped
     ],
 )
 def test_a_run_killed_at_its_weakest_moments_ends_with_the_same_bits(
-    studio: Studio, uninterrupted: Studio, processes: ForkServerContext, name: str, times: int
+    studio: Studio, uninterrupted: Studio, name: str, times: int
 ) -> None:
     studio.pictures()
     if name == "stats.jsonl":
@@ -125,7 +114,7 @@ def test_a_run_killed_at_its_weakest_moments_ends_with_the_same_bits(
         (studio.run() / "stats.jsonl").write_text(
             (studio.run() / "stats.jsonl").read_text() + '{"kimg": 0.06'
         )
-    process = processes.Process(
+    process = FORKS.Process(
         target=train_until_renaming, args=(studio.path, tiny_config(**LONG), name, times)
     )
     process.start()
@@ -143,10 +132,10 @@ def test_a_run_killed_at_its_weakest_moments_ends_with_the_same_bits(
     ("name", "times"), [("tiny-000000", 1), ("state.pt", 3)], ids=["before it", "after it"]
 )
 def test_a_run_killed_around_its_last_checkpoint_ends_with_that_checkpoint_once(
-    studio: Studio, processes: ForkServerContext, name: str, times: int
+    studio: Studio, name: str, times: int
 ) -> None:
     studio.pictures()
-    process = processes.Process(
+    process = FORKS.Process(
         target=train_until_renaming, args=(studio.path, tiny_config(), name, times)
     )
     process.start()

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainer_fixtures import (
+    GOOD_SCORES,
     NotingDisplay,
     Studio,
     assert_same_bits,
@@ -44,6 +45,7 @@ from trainers.learner import Learner
 from trainers.loop import TrainResult
 from trainers.manifest import Manifest, read_manifest
 from trainers.metrics.pixels import dead_share
+from trainers.metrics.scores import Scores
 from trainers.networks import Architecture, load_architecture
 from trainers.observer import Observer
 from trainers.progress import Pace, TickStats
@@ -472,25 +474,17 @@ def test_unguarded_three_such_steps_end_the_run(
 def test_a_run_that_begins_to_copy_ends_early_and_well(
     studio: Studio, witness: Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @dataclass(frozen=True)
-    class SomeScores:
-        kid_x1000: float
-        nearest_ratio: float | None
-        kid_sd: float = 0.1
-        coverage: float = 0.5
-        diversity_ratio: float = 0.9
-        colour_distance: float = 5.0
-        floor_colour_distance: float = 3.0
-
-        def as_dict(self) -> dict[str, Any]:
-            return dataclasses.asdict(self)
-
     class Measured(Observer):
         """The third tick is the best there is, from the seventh on they are copies."""
 
-        def _measure(self, network: nn.Module, elapsed_s: float, is_last: bool) -> Any:
+        def _measure(self, network: nn.Module, elapsed_s: float, is_last: bool) -> Scores:
             number = len(witness.verdicts) + 1
-            return SomeScores(20.0 + abs(number - 3), 0.9 if number < 7 else 0.2)
+            return dataclasses.replace(
+                GOOD_SCORES,
+                kid_x1000=20.0 + abs(number - 3),
+                kid_sd=0.1,
+                nearest_ratio=0.9 if number < 7 else 0.2,
+            )
 
     monkeypatch.setattr("trainers.loop.Observer", Measured)
     result: TrainResult = studio.train(config_of(), display=witness)
@@ -511,20 +505,10 @@ def test_the_best_tick_of_a_longer_run_is_the_latest_checkpoint_again(
 ) -> None:
     """Exported at the end of the first budget, it would else be older than what came after it."""
 
-    @dataclass(frozen=True)
-    class OnlyKid:
-        kid_x1000: float
-        kid_sd: float = 0.1
-        coverage: float = 0.5
-        diversity_ratio: float = 0.9
-        nearest_ratio: float | None = None
-
-        def as_dict(self) -> dict[str, Any]:
-            return dataclasses.asdict(self)
-
     class Measured(Observer):
-        def _measure(self, network: nn.Module, elapsed_s: float, is_last: bool) -> Any:
-            return OnlyKid(20.0 + 0.1 * len(witness.verdicts))
+        def _measure(self, network: nn.Module, elapsed_s: float, is_last: bool) -> Scores:
+            kid_x1000 = 20.0 + 0.1 * len(witness.verdicts)
+            return dataclasses.replace(GOOD_SCORES, kid_x1000=kid_x1000, kid_sd=0.1)
 
     monkeypatch.setattr("trainers.loop.Observer", Measured)
     for kimg, name in ((0.32, "tiny-000000-best"), (0.64, "tiny-000000-best-2")):

@@ -23,14 +23,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def trainers(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    ran = subprocess.run(
-        [sys.executable, "-m", "trainers", *map(str, arguments)],
-        cwd=folder,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    ran = Studio(folder).trainers(*arguments)
     assert "Traceback" not in ran.stderr, ran.stderr
     return ran
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import multiprocessing
 import os
 import pty
 import re
@@ -15,9 +14,7 @@ import struct
 import sys
 import termios
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -30,6 +27,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import Engine, event
 from torch import Tensor
 
+from tests.forks import FORKS
 from tests.trainer_fixtures import STEP_KIMG, Studio, wait_until
 from trainers import observer
 from trainers.__main__ import main
@@ -135,13 +133,12 @@ class Place:
     """A folder with pictures and a tiny preset, in which sweeps are started."""
 
     studio: Studio
-    processes: ForkServerContext
 
     def start(
         self, *options: object, preset: str = "tiny.toml", terminal: str = "", hurried: bool = True
     ) -> Running:
         arguments = ["--dataset", "blobs", "--size", "32", "--preset", preset, *map(str, options)]
-        process = self.processes.Process(
+        process = FORKS.Process(
             target=sweep_in_child, args=(self.studio.path, arguments, terminal, hurried)
         )
         process.start()
@@ -169,36 +166,22 @@ class Place:
         return (self.folder / "sweep-blobs-32" / f"trial-{number:03d}" / "stats.jsonl").exists()
 
 
-@pytest.fixture(scope="module")
-def processes() -> Iterator[ForkServerContext]:
-    """Processes of their own that need not import torch and Optuna each time."""
-    context = multiprocessing.get_context("forkserver")
-    preloaded = [__name__, "torch._dynamo", "alembic.command", "trainers.seeing.page"]
-    context.set_forkserver_preload(preloaded)
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("OMP_NUM_THREADS", "1")
-        environment.setenv("OPENBLAS_NUM_THREADS", "1")
-        yield context
-
-
-def place_in(path: Path, processes: ForkServerContext) -> Place:
+def place_in(path: Path) -> Place:
     studio = Studio(path)
     studio.add_pictures()
     (path / "tiny.toml").write_text(TINY)
-    return Place(studio, processes)
+    return Place(studio)
 
 
 @pytest.fixture
-def place(tmp_path: Path, processes: ForkServerContext) -> Place:
-    return place_in(tmp_path, processes)
+def place(tmp_path: Path) -> Place:
+    return place_in(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def swept(
-    tmp_path_factory: pytest.TempPathFactory, processes: ForkServerContext
-) -> tuple[Place, Running]:
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, Running]:
     """A finished sweep of three trials: look, do not touch."""
-    place = place_in(tmp_path_factory.mktemp("swept"), processes)
+    place = place_in(tmp_path_factory.mktemp("swept"))
     return place, place.sweep("--trials", 3, *STEPS, "--set", "flip=true")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import itertools
 import math
@@ -23,7 +24,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from sqlalchemy import Engine, event
 
-from tests.trainer_fixtures import NotingDisplay
+from tests.trainer_fixtures import GOOD_SCORES, NotingDisplay
 from trainers.config import Folders, TrainConfig, check_combination
 from trainers.errors import (
     CheckpointRefused,
@@ -58,10 +59,8 @@ def base_of(preset: str, num_pictures: int = 100, **settings: Any) -> dict[str, 
 
 
 def scores_of(kid: float, diversity: float = 0.9, **others: Any) -> Scores:
-    values: dict[str, Any] = dict.fromkeys(Scores.__dataclass_fields__, 0.5)
-    values |= {"kid_x1000": kid, "kid_sd": 1.0, "diversity_ratio": diversity, "coverage": 0.4}
-    values |= {"is_held_out": True, "judge": "lite2", "preprocessing": "none", "num_real": 60}
-    return Scores(**(values | others))
+    values = {"kid_x1000": kid, "kid_sd": 1.0, "diversity_ratio": diversity, "coverage": 0.4}
+    return dataclasses.replace(GOOD_SCORES, **(values | others))
 
 
 # ---------------------------------------------------------------- what is searched

@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import pytest
 
+from tests.trainer_fixtures import GOOD_SCORES
 from trainers.metrics.scores import Scores
 from trainers.metrics.wording import in_words, worries
 
-GOOD = Scores(
-    kid_x1000=0.4,
-    kid_sd=0.5,
-    density=0.98,
-    coverage=0.96,
-    precision=0.8,
-    recall=0.7,
-    diversity_ratio=0.97,
-    feature_diversity_ratio=0.97,
-    pixel_diversity_ratio=1.01,
-    colour_distance=3.1,
-    nearest_ratio=0.95,
-    num_generated=1000,
-    num_real=240,
-    num_training=2160,
-    is_held_out=True,
-    judge="lite2",
-    preprocessing="p",
-    floor_kid_x1000=-0.1,
-    floor_kid_sd=0.6,
-    floor_density=1.02,
-    floor_coverage=0.97,
-    floor_precision=0.79,
-    floor_recall=0.78,
-    floor_colour_distance=2.9,
-)
 
-
-def scores(**changed: float | None) -> Scores:
-    return Scores(**(GOOD.as_dict() | changed))
+def scores(**changed: Any) -> Scores:
+    return dataclasses.replace(GOOD_SCORES, **changed)
 
 
 def test_every_number_stands_beside_the_one_of_real_pictures() -> None:
-    told = in_words(GOOD)
+    told = in_words(GOOD_SCORES)
     for name in (
         "KID",
         "coverage",
@@ -60,8 +37,8 @@ def test_every_number_stands_beside_the_one_of_real_pictures() -> None:
 
 
 def test_good_pictures_worry_nobody() -> None:
-    assert worries(GOOD) == []
-    assert "not to be told from real ones" in in_words(GOOD)
+    assert worries(GOOD_SCORES) == []
+    assert "not to be told from real ones" in in_words(GOOD_SCORES)
 
 
 def test_a_bad_kid_is_not_called_real() -> None:
