@@ -1,7 +1,8 @@
 """Named, tested combinations of settings, and the one that is taken when nobody chooses.
 
-Every value here was measured or has its source beside it; `benchmarks/RESULTS.md` has the table the
-defaults rest on. A preset can also be a file (`--preset FILE.toml`), as `artbot sweep` writes it.
+`benchmarks/RESULTS.md` has the tables that the default rests on: 64 px, a processor, half an hour. What
+was not measured has its paper's value, or the nearest that one card bears. A preset can also be a file
+(`--preset FILE.toml`), as `artbot sweep` writes it.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ BATCH_FOR_SIZE_PX = {32: 16, 64: 16, 128: 16, 256: 16, 512: 8}
 HOLDOUT = 0.1
 MIN_PICTURES_TO_HOLD_OUT_OF = 200
 """With fewer, every picture is needed to learn from."""
-CUTOUT_BELOW = 1000
-"""With fewer pictures DiffAugment's strongest policy (Zhao et al. 2020, section 4.3)."""
+FEW_PICTURES = 1000
+"""Fewer than this a discriminator soon knows by heart. Against it DiffAugment's strongest policy (Zhao et
+al. 2020, section 4.3) and, in `projected`, the loss with penalties (docs/decisions/0013-two-losses.md)."""
 
 Settings = dict[str, Any]
 
@@ -74,9 +76,9 @@ def _resgan(size: int, num_pictures: int, blocks: int) -> Settings:
         "lr_end_factor": 0.25,
         "beta1": 0.0,
         "beta2": 0.99,
-        "augment": "diffaug" if num_pictures < CUTOUT_BELOW else "ada",
+        "augment": "diffaug" if num_pictures < FEW_PICTURES else "ada",
         "augment_ops": "color,translation,cutout"
-        if num_pictures < CUTOUT_BELOW
+        if num_pictures < FEW_PICTURES
         else "color,translation,geometry",
     }
 
@@ -91,25 +93,27 @@ def _gamma(size: int) -> float:
 
 
 def _projected(size: int, num_pictures: int) -> Settings:
+    few = num_pictures < FEW_PICTURES
+    held_back: Settings = {
+        "loss": "relativistic",
+        "penalty": "r1+r2",
+        "gamma": _gamma(size) / 2,
+        "gamma_end_factor": 0.1,
+        "penalty_every": 4,
+        "d_norm": "none",
+    }
     return {
         "arch": "projected",
         "z_dim": 128,
         "width": 32,
-        "d_norm": "none",
-        "loss": "relativistic",
-        "penalty": "r1+r2",
-        "gamma": _gamma(size) / 2,  # of one head among five
-        "gamma_end_factor": 0.1,
-        "penalty_every": 4,
+        **(held_back if few else {"loss": "hinge", "d_norm": "spectral"}),
         "batch": BATCH_FOR_SIZE_PX[size],
         "lr": 5e-4,
         "beta1": 0.0,
         "beta2": 0.99,
         "ema_half_life_kimg": 5.0,
         "augment": "diffaug",
-        "augment_ops": "color,translation,cutout"
-        if num_pictures < CUTOUT_BELOW
-        else "color,translation",
+        "augment_ops": "color,translation,cutout" if few else "color,translation",
     }
 
 

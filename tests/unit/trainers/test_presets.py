@@ -104,6 +104,12 @@ def test_few_pictures_are_cut_into_and_many_are_not() -> None:
         assert "cutout" not in resolve_preset(name, None, 64, MANY)["augment_ops"]
 
 
+def test_few_pictures_have_a_loss_that_holds_the_discriminator_back() -> None:
+    few, many = (config_of("projected", 64, count) for count in (999, 1000))
+    assert (few.loss, few.penalty, few.d_norm) == ("relativistic", "r1+r2", "none")
+    assert (many.loss, many.penalty, many.d_norm) == ("hinge", "none", "spectral")
+
+
 def test_paintings_are_mirrored_by_no_preset() -> None:
     for name in PRESETS:
         for size in SIZES_PX:

@@ -60,7 +60,7 @@ def base_of(preset: str, num_pictures: int = 100, **settings: Any) -> dict[str, 
 
 def scores_of(kid: float, diversity: float = 0.9, **others: Any) -> Scores:
     values = {"kid_x1000": kid, "kid_sd": 1.0, "diversity_ratio": diversity, "coverage": 0.4}
-    return dataclasses.replace(GOOD_SCORES, **(values | others))
+    return dataclasses.replace(GOOD_SCORES, **(values | {"num_real": 60} | others))
 
 
 # ---------------------------------------------------------------- what is searched
@@ -72,6 +72,7 @@ def scores_of(kid: float, diversity: float = 0.9, **others: Any) -> Scores:
         ("dcgan", 100, ("lr",)),
         ("dcgan-steady", 100, ("lr", "augment_p")),
         ("projected", 100, ("gamma", "lr", "augment_p")),
+        ("projected", 5000, ("lr", "augment_p")),
         ("resgan-s", 100, ("gamma", "lr", "augment_p")),
         ("resgan-s", 5000, ("gamma", "lr", "ada_target")),
     ],
