@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -47,15 +48,29 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _known_home(path: Path) -> Path:
+    """`~` and `~NAME` must name somebody of this machine."""
+    try:
+        path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(
+            f"{str(path)!r}: this machine knows no home of {path.parts[0]}; write the path from / on"
+        ) from error
+    return path
+
+
+HomePath = Annotated[Path, AfterValidator(_known_home)]
+
+
 class Paths(Section):
     """Where things lie, relative to the folder of artbot.toml."""
 
-    datasets: Path = Path("datasets")
-    checkpoints: Path = Path("checkpoints")
-    runs: Path = Path("runs")
-    cache: Path = Path("cache")
-    works: Path = Path("works")
-    database: Path | str = Path("db/artbot.sqlite3")
+    datasets: HomePath = Path("datasets")
+    checkpoints: HomePath = Path("checkpoints")
+    runs: HomePath = Path("runs")
+    cache: HomePath = Path("cache")
+    works: HomePath = Path("works")
+    database: HomePath | str = Path("db/artbot.sqlite3")
     """A SQLite file, or the `postgresql://USER@HOST/NAME` that several machines share."""
 
     @field_validator("database", mode="before")
@@ -102,8 +117,16 @@ class ScheduleSettings(Section):
     candidates: int = Field(default=24, ge=1, le=1000)
     checkpoint: str = "latest"
     """`latest`, or the name of one checkpoint."""
+    dataset: str | None = Field(default=None, min_length=1)
+    """Only generators that learned from this data set; None: from any."""
     class_name: str | None = Field(default=None, alias="class", min_length=1)
     """What to paint, of the classes a generator learned (`artbot train --classes`); None: of each some."""
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> Self:
+        if self.dataset is not None and self.checkpoint != "latest":
+            raise ValueError("`checkpoint` names one generator; leave `dataset` out")
+        return self
 
     @field_validator("timezone")
     @classmethod
@@ -197,7 +220,7 @@ class TextSettings(Section):
 class SecretReference(Section):
     """Mixed into channel settings that need one secret: exactly one of the two keys."""
 
-    secret_file: Path | None = None
+    secret_file: HomePath | None = None
     secret_env: str | None = None
 
     @model_validator(mode="after")
@@ -275,8 +298,8 @@ class Settings(Section):
 
     @property
     def mark(self) -> Path:
-        """What this host remembers of the database."""
-        return self.lock.with_name("artbot.mark")
+        """What is remembered of the database outside it, where every host finds it."""
+        return self.works / "artbot.mark"
 
     @property
     def backups(self) -> Path:

@@ -21,6 +21,14 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Like `mkdir -p`, and no power cut takes away what is put into it: its name is flushed as well."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        fsync_folder(folder.parent)
+
+
 def move_into_place(temporary: Path, path: Path) -> None:
     """Rename a flushed file over `path` and make the rename survive a power cut."""
     temporary.replace(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from zoneinfo import available_timezones
 
 from artbot.config import CONFIG_FILE
-from artbot.errors import UsageError
+from artbot.errors import ConfigError, UsageError
 from artbot.files import write_atomically
 
 FOLDERS = ("datasets", "checkpoints", "db", "works")
@@ -19,7 +19,8 @@ TEMPLATE = Path(__file__).with_name("artbot.example.toml")
 def make_workplace(folder: Path) -> list[str]:
     """Fill `folder` (made if need be) with what it lacks; returns what was made, relative to it.
 
-    Nothing that is there is changed. Raises UsageError if it lacks nothing, or cannot be written.
+    Nothing that is there is changed. A database that was lost is replaced by an empty one: who does not want
+    that restores a backup instead. Raises UsageError if it lacks nothing, or cannot be written.
     """
     try:
         made = [f"{name}/" for name in FOLDERS if not (folder / name).is_dir()]
@@ -40,6 +41,8 @@ def make_workplace(folder: Path) -> list[str]:
             text = TEMPLATE.read_text("utf-8").replace("@TIMEZONE@", local_timezone())
             write_atomically(config, text.encode())
             made.append(CONFIG_FILE)
+        elif anew := _begin_anew(folder):
+            made.append(f"{anew} (empty)")
     except OSError as error:
         raise UsageError(
             f"cannot make a workplace in {folder}: {error.strerror} ({error.filename})."
@@ -47,6 +50,16 @@ def make_workplace(folder: Path) -> list[str]:
     if not made:
         raise UsageError(f"{folder} is a workplace already and lacks nothing; nothing was changed.")
     return made
+
+
+def _begin_anew(folder: Path) -> Path | None:
+    """The empty database that was made in the place of a lost one, if one was."""
+    from artbot.workplace import open_workplace
+
+    try:
+        return open_workplace(folder).begin_anew()
+    except ConfigError:  # every other command tells of it, and nobody knows where the database is
+        return None
 
 
 def local_timezone() -> str:

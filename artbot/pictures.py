@@ -1,12 +1,16 @@
 """The picture on record: is the file still the one that was made, and what follows if it is not.
 
 A candidate whose file is missing or changed is quarantined, wherever that is noticed: it can neither be
-approved nor sent, and its waiting deliveries are held. Once the very same bytes are back, it is what it
-was before. Every step is in the log of decisions.
+approved nor sent, and its waiting deliveries are held. Once the file is whole again and a person says so
+(`artbot reproduce ID --restore`), it is what it was before. Every step is in the log of decisions.
+
+A file that cannot be read now says nothing about the picture: the disk is not mounted, the server that
+keeps it is away, there are no descriptors left. Nothing is put aside for that; it is asked again later.
 """
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from pathlib import Path
 
@@ -14,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from artbot.domain.candidate import CANDIDATE, CandidateState
 from artbot.domain.delivery import DELIVERY, WAITING, DeliveryState
-from artbot.files import sha256_of_file
+from artbot.errors import PictureChanged, StorageFailed
 from db import chain
 from db.models import Candidate, Decision
 
@@ -22,16 +26,34 @@ BY = "artbot"
 """Who decided, where nobody did."""
 
 
-def fault_of(works: Path, candidate: Candidate) -> str | None:
-    """What is wrong with the candidate's file, None if it is, to the byte, the recorded one."""
+def read_picture(works: Path, candidate: Candidate) -> bytes:
+    """The candidate's file, to the byte the recorded one.
+
+    Raises PictureChanged (it is gone, or another one), StorageFailed (nobody can know now). A file is
+    gone only if it is missing from its batch's folder: where that is missing too, `works` is taken for
+    a disk that is not mounted.
+    """
     assert candidate.path is not None
     path = works / candidate.path
     try:
-        found = sha256_of_file(path)
+        content = path.read_bytes()
     except OSError as error:
-        return f"{path} cannot be read: {error.strerror}"
-    if found != candidate.image_sha256:
-        return f"{path} is no longer the picture that was made"
+        reason = f"{path} cannot be read: {error.strerror}"
+        is_gone = isinstance(error, FileNotFoundError) and path.parent.is_dir()
+        if is_gone or isinstance(error, IsADirectoryError):
+            raise PictureChanged(reason) from error
+        raise StorageFailed(f"{reason}. Is the disk with the works mounted?") from error
+    if hashlib.sha256(content).hexdigest() != candidate.image_sha256:
+        raise PictureChanged(f"{path} is no longer the picture that was made")
+    return content
+
+
+def fault_of(works: Path, candidate: Candidate) -> str | None:
+    """What is wrong with the candidate's file, None if nothing is. Raises StorageFailed."""
+    try:
+        read_picture(works, candidate)
+    except PictureChanged as error:
+        return str(error)
     return None
 
 
@@ -39,12 +61,11 @@ def quarantine(
     session: Session, candidate: Candidate, reason: str, via: str, now: datetime
 ) -> None:
     """Put the candidate aside and hold what waits to be sent of it."""
-    _decide(session, candidate, CandidateState.QUARANTINED, via, now)
+    write_decision(session, candidate, CandidateState.QUARANTINED, BY, via, now)
     candidate.error = reason
     for delivery in candidate.deliveries:
         if delivery.state in WAITING:
-            DELIVERY.require(delivery.state, DeliveryState.HELD, delivery.id)
-            delivery.state = DeliveryState.HELD
+            DELIVERY.move(delivery, DeliveryState.HELD)
             delivery.last_error = reason
 
 
@@ -52,33 +73,41 @@ def reinstate(session: Session, candidate: Candidate, via: str, now: datetime) -
     """The file is back: the candidate is what it was, and its held deliveries are queued again. One that
     was held for its channel's sake as well waits until that is resumed, if it is not by now."""
     last = candidate.decisions[-1]
-    _decide(session, candidate, CandidateState(last.was), via, now)
+    write_decision(session, candidate, CandidateState(last.was), BY, via, now)
     candidate.error = None
     for delivery in candidate.deliveries:
         if delivery.state == DeliveryState.HELD:
-            delivery.state = DeliveryState.QUEUED
+            DELIVERY.move(delivery, DeliveryState.QUEUED)
             delivery.next_at = now
             delivery.last_error = None
 
 
-def _decide(
-    session: Session, candidate: Candidate, to: CandidateState, via: str, now: datetime
+def write_decision(
+    session: Session,
+    candidate: Candidate,
+    to: CandidateState,
+    by: str,
+    via: str,
+    at: datetime,
+    undoes: int | None = None,
 ) -> None:
-    CANDIDATE.require(candidate.state, to, candidate.id)
+    """Move the candidate and say so in the log: the only way to do either."""
+    was = candidate.state
+    CANDIDATE.move(candidate, to)  # before the decision: with it the candidate is written as well
+    candidate.row_version += 1
     chain.append(
         session,
         Decision(
             candidate_id=candidate.id,
-            was=candidate.state,
+            was=was,
             now=to,
+            undoes=undoes,
             image_sha256=candidate.image_sha256,
             title=candidate.title,
             alt=candidate.alt,
             caption=candidate.caption,
-            by=BY,
+            by=by,
             via=via,
-            at=now,
+            at=at,
         ),
     )
-    candidate.state = to
-    candidate.row_version += 1

@@ -70,13 +70,11 @@ def read_status(workplace: Workplace) -> Status:
     settings = workplace.settings
     entries = list_checkpoints(settings.checkpoints)
     held_back = refused_for_good(workplace.database)
-    usable = [e.manifest for e in entries if e.manifest and e.manifest.sha256 not in held_back]
+    usable = [e.manifest for e in entries if e.manifest and not held_back.of(e.manifest)]
     latest = usable[0] if usable else None
-    refused = {e.folder.name: e.refusal for e in entries if e.refusal}
+    refused = {e.name: e.refusal for e in entries if e.refusal}
     refused |= {
-        e.folder.name: held_back[e.manifest.sha256].reason
-        for e in entries
-        if e.manifest and e.manifest.sha256 in held_back
+        e.name: held.reason for e in entries if e.manifest and (held := held_back.of(e.manifest))
     }
     with workplace.database.read() as session:
         by_state = dict(

@@ -9,6 +9,7 @@ taken for dead and wakes up again finds its writes refused (db.engine.Fenced).
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import socket
 import time
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from db.models import WorkplaceRow
 
 LEASE = timedelta(minutes=5)
-"""A worker of another host that was silent for so long is taken for dead."""
+"""A worker of another host that was silent for so long is taken for dead; one that may have to wait longer
+for something has a longer one (`Workplace.lease`)."""
+RENEW_AFTER = timedelta(minutes=1)
+"""A sign of life lengthens the lease once so much of it is spent: more often would write for nothing."""
 
 
 @contextmanager
@@ -50,10 +54,15 @@ def hold_worker(lock: Path, task: str) -> Iterator[None]:
 
 @contextmanager
 def hold_epoch(
-    database: Database, task: str, clock: Clock, place: Path | None = None
+    database: Database,
+    task: str,
+    clock: Clock,
+    place: Path | None = None,
+    lease: timedelta = LEASE,
 ) -> Iterator[None]:
     """Be the worker of the database: from here on its writes are fenced. The caller holds the lock, and
     `place` is the folder it is of: two workplaces on one host are as strange to each other as two hosts.
+    `lease`: whoever is silent for longer than that is replaced.
 
     Raises WorkerElsewhere naming the worker of another host whose lease has not run out.
     """
@@ -65,10 +74,9 @@ def hold_epoch(
     with database.write() as session:
         row = session.get_one(WorkplaceRow, 1)
         now = _moment(session, clock)
-        if worker := _elsewhere(database, row, now, place):
-            raise _busy_elsewhere(worker)
+        _check_nobody_elsewhere(database, row, now, place)
         row.epoch += 1
-        row.worker, row.host, row.leased_until = _words(task), _host(place), now + LEASE
+        row.worker, row.host, row.leased_until = _words(task), _host(place), now + lease
         epoch = row.epoch
     database.epoch = epoch
     try:
@@ -85,10 +93,12 @@ def hold_epoch(
             database.epoch = None
 
 
-def keep_working(database: Database, clock: Clock, boot: BootClock) -> None:
+def keep_working(
+    database: Database, clock: Clock, boot: BootClock, lease: timedelta = LEASE
+) -> None:
     """To be called now and then by the worker: looks at the clock and says that the worker lives.
 
-    Cheap: writes once in a third of the lease. Raises ClockDoubted, Fenced.
+    Cheap: writes once in RENEW_AFTER. Raises ClockDoubted, Fenced.
     """
     from db.models import WorkplaceRow
 
@@ -98,24 +108,29 @@ def keep_working(database: Database, clock: Clock, boot: BootClock) -> None:
     check_clock(row, clock, boot)
     if row.epoch == database.epoch and row.leased_until is not None and row.clock_at is not None:
         left = row.leased_until - now
-        if LEASE * 2 / 3 < left <= LEASE and clock() - row.clock_at < LEASE / 3:
+        is_fresh = lease - RENEW_AFTER < left <= lease and clock() - row.clock_at < RENEW_AFTER
+        if is_fresh and (row.boot_id or "") == boot()[0]:
             return
     with database.write() as session:
         row = session.get_one(WorkplaceRow, 1)
-        row.leased_until = _moment(session, clock) + LEASE
+        row.leased_until = _moment(session, clock) + lease
         _mark_clock(row, clock, boot)
 
 
 def check_clock(row: WorkplaceRow, clock: Clock, boot: BootClock) -> None:
     """Raise ClockDoubted if the clock contradicts what the workplace's row remembers."""
-    last = None
-    if row.clock_at is not None:
-        last = ClockMark(row.clock_at, row.boot_id or "", row.boot_s or 0.0)
-    if doubt := doubt_about(ClockMark(clock(), *boot()), last):
+    if doubt := doubt_about(ClockMark(clock(), *boot()), last_look(row)):
         raise ClockDoubted(
             f"{doubt}. Nothing is made or sent until the clock is right again; "
             "if it is right now, say so: artbot clock --accept"
         )
+
+
+def last_look(row: WorkplaceRow) -> ClockMark | None:
+    """What the clocks showed when the worker last looked; None if none ever did."""
+    if row.clock_at is None:
+        return None
+    return ClockMark(row.clock_at, row.boot_id or "", row.boot_s or 0.0)
 
 
 def accept_clock(database: Database, clock: Clock, boot: BootClock) -> None:
@@ -149,29 +164,38 @@ def worker_elsewhere(database: Database, clock: Clock, place: Path | None = None
 
     with database.read() as session:
         row = session.get_one(WorkplaceRow, 1)
-        return _elsewhere(database, row, _moment(session, clock), place)
+        return (
+            row.worker if _left_elsewhere(database, row, _moment(session, clock), place) else None
+        )
 
 
 def check_nobody_elsewhere(database: Database, clock: Clock, place: Path | None = None) -> None:
     """Raise WorkerElsewhere if the worker of another host holds a lease."""
-    if worker := worker_elsewhere(database, clock, place):
-        raise _busy_elsewhere(worker)
+    from db.models import WorkplaceRow
+
+    with database.read() as session:
+        row = session.get_one(WorkplaceRow, 1)
+        _check_nobody_elsewhere(database, row, _moment(session, clock), place)
 
 
-def _elsewhere(
+def _check_nobody_elsewhere(
     database: Database, row: WorkplaceRow, now: datetime, place: Path | None
-) -> str | None:
-    """A SQLite file has one host, whatever its name is today: there the flock says it all."""
+) -> None:
+    if left := _left_elsewhere(database, row, now, place):
+        raise WorkerElsewhere(
+            f"{row.worker} is already at work on this workplace. If that machine is dead, this one can take "
+            f"over in {math.ceil(left / timedelta(minutes=1))} minutes."
+        )
+
+
+def _left_elsewhere(
+    database: Database, row: WorkplaceRow, now: datetime, place: Path | None
+) -> timedelta | None:
+    """What is left of another host's lease; None if there is none. A SQLite file has one host, whatever its
+    name is today: there the flock says it all."""
     if database.is_sqlite or row.leased_until is None or row.leased_until <= now:
         return None
-    return row.worker if row.host != _host(place) else None
-
-
-def _busy_elsewhere(worker: str) -> WorkerElsewhere:
-    return WorkerElsewhere(
-        f"{worker} is already at work on this workplace. "
-        f"If that machine is dead, this one can take over in {LEASE.seconds // 60} minutes."
-    )
+    return row.leased_until - now if row.host != _host(place) else None
 
 
 def _host(place: Path | None) -> str:

@@ -11,7 +11,7 @@ import random
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
@@ -20,10 +20,13 @@ from typing import TYPE_CHECKING
 
 from artbot.clock import BootClock, Clock, system_boot, system_clock
 from artbot.config import Settings, find_workplace, load_settings
-from artbot.errors import DatabaseError
+from artbot.domain.calendar import ClockMark, may_have_lost_time
+from artbot.errors import DatabaseError, StorageFailed
 from artbot.failpoints import failpoint
-from artbot.mark import Mark, read_mark, write_mark
+from artbot.mark import Mark, left_over_marks, read_mark, write_mark
 from artbot.worker import (
+    LEASE,
+    RENEW_AFTER,
     accept_clock,
     check_clock,
     check_nobody_elsewhere,
@@ -31,10 +34,12 @@ from artbot.worker import (
     hold_epoch,
     hold_worker,
     keep_working,
+    last_look,
     worker_elsewhere,
 )
 
 if TYPE_CHECKING:
+    from artbot.publishing.acts import Actor
     from artbot.publishing.outbox import Outbox
     from artbot.review.decisions import Review
     from artbot.studio.batch import Studio
@@ -43,6 +48,10 @@ if TYPE_CHECKING:
 
 LEFT_OVER_S = 3600.0
 """What is half made and was not touched for so long, nobody is making any more."""
+SENDING_S = 180.0
+"""One attempt takes less, however slow receiver and database are (artbot.publishing.http, .outbox)."""
+MARGIN_S = 60.0
+"""Added to the longest time limit there is: what else happens between two signs of life takes less."""
 
 log = logging.getLogger("artbot")
 
@@ -57,18 +66,56 @@ class Workplace:
 
     @cached_property
     def database(self) -> Database:
-        """Opened, and brought to this artbot's schema, on first use. Raises DatabaseError."""
+        """Opened, and brought to this artbot's schema, on first use; a new workplace's is made.
+
+        Raises DatabaseError; also when it was there once and is gone: an empty one in its place would have
+        the day painted again, and what was approved forgotten.
+        """
         from sqlalchemy.exc import SQLAlchemyError
 
         from db.engine import described, open_database
 
+        where, sign = self.settings.database, self._sign_of_work()
         try:
-            return open_database(self.settings.database)
+            return open_database(where, may_create=sign is None)
+        except FileNotFoundError as error:
+            raise DatabaseError(
+                f"the database {where} is gone or empty, and artbot was at work here: {sign} is there. Put a "
+                "backup in its place (artbot db list, artbot db restore FILE), or begin anew without all that "
+                f"was decided: artbot init {self.settings.root}"
+            ) from error
         except (SQLAlchemyError, OSError, RuntimeError) as error:
             reason = " ".join(str(getattr(error, "orig", None) or error).split())
             raise DatabaseError(
-                f"the database {described(self.settings.database)} cannot be opened: {reason}"
+                f"the database {described(where)} cannot be opened: {reason}"
             ) from error
+
+    def close(self) -> None:
+        """Let go of the database, if it was opened."""
+        if "database" in vars(self):
+            self.database.close()
+
+    def begin_anew(self) -> Path | None:
+        """Make an empty database where the old one was lost; returns its path, None if nothing was lost.
+
+        The next worker finds it older than the mark, and gives it the identity and the doubts of a restored
+        one: what is approved again has the delivery key it had. Raises sqlalchemy.exc.SQLAlchemyError, OSError.
+        """
+        from db.engine import open_database
+
+        where = self.settings.database
+        if not isinstance(where, Path) or self._sign_of_work() is None:
+            return None
+        if where.exists() and where.stat().st_size:
+            return None
+        open_database(where).close()
+        return where
+
+    def _sign_of_work(self) -> Path | None:
+        """What only a workplace has that had a database; None in a new one."""
+        settings = self.settings
+        signs = (settings.mark, settings.works / "generators", settings.backups)
+        return next((sign for sign in signs if sign.exists()), None)
 
     @cached_property
     def studio(self) -> Studio:
@@ -121,7 +168,7 @@ class Workplace:
             recognition=recognition(self.settings),
             clock=self.clock,
             random_share=random.random,
-            before_send=self._remember_attempt,
+            before_send=self._remember,
         )
 
     @contextmanager
@@ -133,56 +180,126 @@ class Workplace:
         with hold_worker(self.settings.lock, task):
             check_nobody_elsewhere(self.database, self.clock, self.settings.root)
             self._notice_old_database()
-            with hold_epoch(self.database, task, self.clock, self.settings.root):
+            with hold_epoch(self.database, task, self.clock, self.settings.root, self.lease):
                 failpoint("worker.begun")
-                self._remember_attempt(None)
+                self._remember(None)
                 self.recover()
+                self._doubt_recency()
                 self._clear_up()
                 failpoint("worker.recovered")
                 yield
 
+    @property
+    def longest_wait_s(self) -> float:
+        """Nothing that a healthy worker waits for between two signs of life takes longer: a start of the
+        render child, one picture, one attempt to send."""
+        studio = self.settings.studio
+        return max(studio.start_timeout_s, studio.picture_timeout_s, SENDING_S) + MARGIN_S
+
+    @property
+    def lease(self) -> timedelta:
+        """For how long it is taken for alive after a sign of life. The longest wait may begin when
+        RENEW_AFTER of it is spent, and has to end before all of it is."""
+        return max(LEASE, timedelta(seconds=self.longest_wait_s) + RENEW_AFTER)
+
     def _notice_old_database(self) -> None:
-        """A database that knows less than was done was restored, whoever did it and however."""
+        """A database that knows less than was done was restored, whoever did it and however; so it may be
+        if nobody knows what was done, because there is no mark any more."""
         from artbot.publishing.channels import recognition
         from artbot.publishing.interventions import Actor, doubt_after_restore
 
+        path = self.settings.mark
         try:
-            mark = read_mark(self.settings.mark)
+            mark = read_mark(path)
         except (OSError, ValueError) as error:
             raise DatabaseError(
-                f"{self.settings.mark} cannot be read: {error}. Without it nobody knows what was sent last. "
-                "If the database is the right one, remove that file."
+                f"{path} cannot be read: {error}. Without it nobody knows what was sent last. If it is damaged, "
+                "remove it: what may have been posted is asked then"
             ) from error
-        if mark is None or not self._where_it_stands().is_older(mark):
+        stands = self._where_it_stands(mark.attempt_id if mark else None)
+        if mark is not None and not stands.is_older(mark):
             return
+        if mark is None and (stands.epoch, stands.attempt_id) == (0, 0):
+            # Before the first epoch: killed in between, it would look like a mark that was lost.
+            write_mark(path, stands)
+            return
+        if mark is None:
+            self._check_works_are_there(stands)
+        why = (
+            f"{path} is missing, which says what was sent last"
+            if mark is None
+            else "the database is older than what was done last"
+        )
         doubtful = doubt_after_restore(
             self.database,
             recognition(self.settings),
             None,
             mark,
-            Actor("artbot", "worker", "the database is older than what was done last"),
+            Actor("artbot", "worker", why),
             self.clock(),
         )
+        if mark is None:
+            write_mark(path, self._where_it_stands())
         log.warning(
-            "the database is older than what was done last: it was restored, or is another one. "
+            "%s: it was restored, or is another one. "
             "%d deliveries may have been posted since and wait for you: artbot deliveries list",
+            why,
             len(doubtful),
         )
 
-    def _where_it_stands(self) -> Mark:
-        from sqlalchemy import func, select
+    def _check_works_are_there(self, stands: Mark) -> None:
+        """Raise StorageFailed for a folder that cannot be the one that was sent from."""
+        works = self.settings.works
+        if stands.attempt_id and not (works.is_dir() and any(works.iterdir())):
+            raise StorageFailed(
+                f"{works} is empty, and works were sent from it: is its disk mounted? If they are lost, and in "
+                "no backup, paint them again: artbot reproduce ID --restore"
+            )
+
+    def _where_it_stands(self, attempt_id: int | None = None) -> Mark:
+        """What the database knows, as far as that attempt, which it may not have; None: its newest."""
+        from sqlalchemy import select
 
         from db.models import Attempt, WorkplaceRow
 
+        wanted = select(Attempt).order_by(Attempt.id.desc()).limit(1)
+        if attempt_id is not None:
+            wanted = wanted.where(Attempt.id == attempt_id)
         with self.database.read() as session:
-            row = session.get_one(WorkplaceRow, 1)
-            newest: int | None = session.scalar(select(func.max(Attempt.id)))
-        return Mark(row.workplace_id, row.generation, row.epoch, newest or 0)
+            row, found = session.get_one(WorkplaceRow, 1), session.scalar(wanted)
+        stands = Mark(row.workplace_id, row.generation, row.epoch)
+        if found is None:
+            return stands
+        words = f"of delivery {found.delivery_id}, begun {found.started_at.isoformat()}"
+        return replace(stands, attempt_id=found.id, attempt=words)
 
-    def _remember_attempt(self, attempt_id: int | None) -> None:
-        """Write the mark: the work has got as far as this attempt (None: as the database stands)."""
-        stands = self._where_it_stands()
-        write_mark(self.settings.mark, replace(stands, attempt_id=attempt_id or stands.attempt_id))
+    def _remember(self, attempt_id: int | None) -> None:
+        """Write the mark: the work has got as far as this attempt (None: as the database stands).
+
+        Raises Fenced when another worker has taken over, DatabaseUnusable when the mark knows of more than
+        the database does: it was put back while it was in use, and the attempt must not be made. OSError if
+        the mark cannot be written: then it must not be made either.
+        """
+        from db.engine import DatabaseUnusable, Fenced
+
+        path = self.settings.mark
+        try:
+            there = read_mark(path)
+        except ValueError as error:
+            raise DatabaseUnusable(str(error)) from error
+        if there is None:
+            raise DatabaseUnusable(f"{path} was removed while it was in use")
+        stands = self._where_it_stands(there.attempt_id)
+        if stands.epoch != self.database.epoch:
+            raise Fenced(
+                f"another worker has taken over, or the database was put back (epoch {stands.epoch}, ours was "
+                f"{self.database.epoch})"
+            )
+        if stands.is_older(there) or there.attempt_id == attempt_id:
+            raise DatabaseUnusable(
+                "the database is older than what was done last: it was put back while it was in use"
+            )
+        write_mark(path, self._where_it_stands(attempt_id))
 
     def recover(self) -> None:
         """Close the attempts that no process will close any more. Only for the worker."""
@@ -192,15 +309,25 @@ class Workplace:
         recover_interrupted(self.database, recognition(self.settings), self.clock())
 
     def _clear_up(self) -> None:
-        """Remove what killed processes were making under names of its own: copies of generators."""
-        for folder in (self.settings.works / "generators").glob(".*.tmp"):
-            if time.time() - folder.stat().st_mtime > LEFT_OVER_S:
-                shutil.rmtree(folder, ignore_errors=True)
+        """Remove what killed processes were making: marks, copies of generators, pictures that were put
+        back, contact sheets. What they were painting goes when its batch is painted on."""
+        for path in left_over_marks(self.settings.mark):
+            path.unlink(missing_ok=True)
+        works = self.settings.works
+        for path in (*works.glob(".*.tmp"), *(works / "generators").glob(".*.tmp")):
+            with suppress(FileNotFoundError):  # who was making it has finished just now
+                if time.time() - path.stat().st_mtime <= LEFT_OVER_S:
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
 
     def keep_working(self) -> None:
         """To be called now and then by the worker. Raises ClockDoubted, and Fenced when another worker
         has taken over."""
-        keep_working(self.database, self.clock, self.boot)
+        self._doubt_recency()
+        keep_working(self.database, self.clock, self.boot, self.lease)
 
     def check_clock(self) -> None:
         """Raises ClockDoubted when what is made now would be made for a wrong day."""
@@ -210,8 +337,37 @@ class Workplace:
             row = session.get_one(WorkplaceRow, 1)
         check_clock(row, self.clock, self.boot)
 
-    def accept_clock(self) -> None:
-        """A person says that the clock is right."""
+    def _doubt_recency(self) -> None:
+        """Where a receiver recognises a repetition for a while only, the clock has to be right about that."""
+        from artbot.publishing.channels import recognition
+        from artbot.publishing.clocks import doubt_recency
+        from db.models import WorkplaceRow
+
+        windows = recognition(self.settings)
+        if all(window in (None, timedelta.max) for window in windows.values()):
+            return
+        with self.database.read() as session:
+            last = last_look(session.get_one(WorkplaceRow, 1))
+        now = ClockMark(self.clock(), *self.boot())
+        if may_have_lost_time(now, last) and (n := doubt_recency(self.database, windows, now.at)):
+            log.warning(
+                "more time may have passed than the clock says: %d deliveries may have been posted, and their "
+                "channel may recognise them no longer: artbot deliveries list",
+                n,
+            )
+
+    def accept_clock(self, actor: Actor) -> None:
+        """A person says that the clock is right: what was dated by a wrong one is put right."""
+        from artbot.publishing import clocks
+        from artbot.publishing.channels import recognition
+
+        clocks.accept(
+            self.database,
+            recognition(self.settings),
+            timedelta(minutes=self.settings.publishing.undo_minutes),
+            actor,
+            self.clock(),
+        )
         accept_clock(self.database, self.clock, self.boot)
 
     def current_worker(self) -> str | None:

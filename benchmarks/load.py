@@ -11,6 +11,7 @@ objects), and the plan of every statement. Exit code 1 if statements take longer
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sqlite3
 import statistics
 import sys
@@ -18,27 +19,29 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, select
 from sqlalchemy.engine import Connection
 
 from artbot.config import load_settings
 from artbot.domain.candidate import CandidateState
 from artbot.domain.delivery import SETTLED, DeliveryState
+from artbot.domain.seeds import seed_for
 from artbot.init import make_workplace
-from artbot.publishing.channels import settings_models
-from artbot.publishing.outbox import has_due, recover_interrupted
+from artbot.publishing.channels import Parcel, Receipt, settings_models
+from artbot.publishing.outbox import deliver_due, has_due, recover_interrupted
 from artbot.publishing.reading import list_deliveries
 from artbot.review.decisions import expire
 from artbot.review.reading import list_candidates
 from artbot.status import read_status
 from artbot.workplace import Workplace
 from db.engine import Database
+from db.models import Candidate
 from db.types import utc_text
 
 ROUNDS = 20
@@ -49,7 +52,7 @@ CHANNELS = ("studio", "friends")
 # As many years leave them: the last ones wait, the others are decided and settled.
 PENDING_SHARE = 0.01
 OPEN_DELIVERIES = ("queued", "retry_wait", "uncertain", "failed", "held", "dead")
-NUM_OPEN_OF_EACH = 5
+NUM_OPEN_OF_EACH = 25
 
 Row = dict[str, Any]
 
@@ -107,13 +110,14 @@ def _batch(n: int) -> Row:
 
 def _candidate(n: int) -> Row:
     batch, index = divmod(n, PER_BATCH)
-    name = f"daily-{BEGUN + timedelta(days=batch):%Y-%m-%d}-{index + 1:02d}"
+    key = f"daily-{BEGUN + timedelta(days=batch):%Y-%m-%d}"
+    name = f"{key}-{index + 1:02d}"
     return {
         "id": n + 1,
         "batch_id": batch + 1,
         "index": index + 1,
         "name": name,
-        "seed": n,
+        "seed": seed_for(key, index + 1),
         "checkpoint_sha256": "a" * 64,
         "recipe": '{"truncation_psi": 1.0, "version": 1}',
         "state": "planned",
@@ -124,14 +128,19 @@ def _candidate(n: int) -> Row:
         "path": f"{name[:-3]}/{name}.png",
         "width": 512,
         "height": 512,
-        "num_bytes": 400_000,
-        "image_sha256": f"{n:064x}",
+        "num_bytes": len(_picture(n)),
+        "image_sha256": hashlib.sha256(_picture(n)).hexdigest(),
         "pixel_sha256": f"{n:064x}",
         "environment": '{"device": "cpu", "dtype": "float32", "torch": "2.13"}',
         "title": f"No. {n}",
         "alt": f"Picture no. {n}, painted by a neural network that learned from flowers",
         "caption": "",
     }
+
+
+def _picture(n: int) -> bytes:
+    """The file of candidate `n`: nobody looks at it here."""
+    return f"picture {n}".encode()
 
 
 def _candidate_states(num_candidates: int, num_deliveries: int) -> list[str]:
@@ -157,7 +166,7 @@ def _decisions(states: Sequence[str]) -> Iterator[Row]:
                 "candidate_id": n + 1,
                 "was": "pending",
                 "now": state,
-                "image_sha256": f"{n:064x}",
+                "image_sha256": hashlib.sha256(_picture(n)).hexdigest(),
                 "by": "anna",
                 "via": "cli",
                 "at": utc_text(_at(n)),
@@ -258,6 +267,25 @@ def plan(path: Path, statement: str, parameters: Any) -> list[str]:
     return [str(row[3]) for row in rows]
 
 
+class _Friend:
+    """A receiver that takes everything at once."""
+
+    def send(self, parcel: Parcel, now: datetime) -> Receipt:
+        return Receipt(204, "")
+
+
+def _deliver_one(workplace: Workplace) -> None:
+    """Claim, attempt and answer of one delivery, each committed; without the network and the mark."""
+    outbox = replace(
+        workplace.outbox,
+        senders=dict.fromkeys(CHANNELS, _Friend()),
+        before_send=lambda attempt_id: None,
+    )
+    sent: list[object] = []
+    deliver_due(outbox, sent.append, lambda: bool(sent))
+    assert sent
+
+
 def questions(workplace: Workplace) -> dict[str, Callable[[], object]]:
     """What is asked every day, by name."""
     database = workplace.database
@@ -276,6 +304,7 @@ def questions(workplace: Workplace) -> dict[str, Callable[[], object]]:
         "sweep: nothing is due": lambda: has_due(database, names, BEGUN),
         "sweep: interrupted": lambda: recover_interrupted(database, {}, now),
         "sweep: expiry": lambda: expire(workplace.review, 36_500),
+        "one delivery, claimed and recorded": lambda: _deliver_one(workplace),
     }
 
 
@@ -316,6 +345,14 @@ def open_filled(root: Path, num_candidates: int, num_deliveries: int) -> Workpla
     path = workplace.database.path
     assert path is not None
     fill(path, num_candidates, num_deliveries)
+    with workplace.database.read() as session:
+        for candidate in session.scalars(
+            select(Candidate).where(Candidate.deliveries.any(state="queued"))
+        ):
+            assert candidate.path is not None
+            picture = root / "works" / candidate.path
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            picture.write_bytes(_picture(candidate.id - 1))
     return workplace
 
 

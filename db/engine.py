@@ -10,6 +10,7 @@ A worker's writes are *fenced*: they carry its epoch, and are refused once anoth
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -139,16 +140,19 @@ class Database:
             )
 
 
-def open_database(where: Path | str) -> Database:
-    """Open the SQLite file (created if need be) or the PostgreSQL URL, and bring it to HEAD.
+def open_database(where: Path | str, may_create: bool = True) -> Database:
+    """Open the SQLite file or the PostgreSQL URL, and bring it to HEAD.
 
-    Raises sqlalchemy.exc.SQLAlchemyError or OSError when that is impossible, and RuntimeError for a
-    database that a newer artbot has written, or a library that is missing or too old.
+    A SQLite file that is not there, or is empty, is made: with `may_create` False it was lost, and
+    FileNotFoundError is raised. Raises sqlalchemy.exc.SQLAlchemyError or OSError when opening is impossible,
+    and RuntimeError for a database that a newer artbot has written, or a library that is missing or too old.
     """
     url = database_url(where)
     path = None
     if url.get_backend_name() == "sqlite":
         path = Path(url.database or "")
+        if not may_create and not (path.exists() and path.stat().st_size):
+            raise FileNotFoundError(errno.ENOENT, "there is no database", str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
     engine = make_engine(url)
     if _revision(engine) != HEAD:

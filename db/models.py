@@ -319,12 +319,12 @@ class ChannelStatus(Base):
 
 
 class RefusedCheckpoint(Base):
-    """A generator that must not be tried again, known by its bytes."""
+    """A generator that must not be tried again, known by what it is."""
 
     __tablename__ = "refused_checkpoints"
 
     sha256: Mapped[str] = mapped_column(Text, primary_key=True)
-    """Of generator.safetensors as it was found."""
+    """Of the weights and of what painting takes from the manifest besides (artbot.studio.registry)."""
     name: Mapped[str] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(Text)
     refused_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -83,6 +83,14 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        "fsync of a backup",
+        "artbot/upkeep/backup.py",
+        '            with open(building, "rb") as file:\n                os.fsync(file.fileno())\n'
+        "            building.rename(path)\n",
+        "            building.rename(path)\n",
+        (f"{FAULTS}/test_power_cut.py::test_what_is_said_to_be_kept_survives_a_power_cut[backup]",),
+    ),
+    Mutation(
         "fsync of the folder a backup is put into",
         "artbot/upkeep/backup.py",
         "            fsync_folder(backups)\n",
@@ -110,6 +118,32 @@ MUTATIONS = (
         (f"{UNIT}/test_db.py::test_a_schedule_has_one_batch_of_its_own_per_day",),
     ),
     Mutation(
+        "a journal of another file is moved away before a restore",
+        "artbot/upkeep/backup.py",
+        '("-journal", "-wal", "-shm")',
+        "()",
+        (
+            f"{UNIT}/test_backup.py::"
+            "test_a_journal_of_the_file_that_is_gone_is_not_played_into_the_restored_one",
+        ),
+    ),
+    Mutation(
+        "the unique key of a work and a channel",
+        "db/migrations/versions/0001_first_tables.py",
+        "        sa.UniqueConstraint(\n"
+        '            "candidate_id", "channel", name=op.f("uq_deliveries_candidate_id_channel")\n'
+        "        ),\n",
+        "",
+        (f"{UNIT}/test_db.py::test_a_work_has_one_delivery_per_channel_and_each_its_key",),
+    ),
+    Mutation(
+        "the unique key that receivers know a delivery by",
+        "db/migrations/versions/0001_first_tables.py",
+        '        sa.UniqueConstraint("delivery_key", name=op.f("uq_deliveries_delivery_key")),\n',
+        "",
+        (f"{UNIT}/test_db.py::test_a_work_has_one_delivery_per_channel_and_each_its_key",),
+    ),
+    Mutation(
         "the attempt is committed before the socket opens",
         "artbot/publishing/outbox.py",
         "    claim = _claim(outbox, delivery, hashlib.sha256(parcel.body).hexdigest(), claimed_at)\n",
@@ -135,7 +169,7 @@ MUTATIONS = (
     Mutation(
         "the mark: an old database is noticed",
         "artbot/mark.py",
-        "        return self.epoch < than.epoch or self.attempt_id < than.attempt_id\n",
+        "        return self.epoch < than.epoch or self.attempt != than.attempt\n",
         "        return False\n",
         (f"{FAULTS}/test_matrix.py::test_a_database_put_back_by_hand_posts_nothing_twice",),
     ),
@@ -156,7 +190,7 @@ MUTATIONS = (
     Mutation(
         "an unknown outcome is not repeated blindly",
         "artbot/publishing/outbox.py",
-        "    if not open_attempts:\n        return True\n",
+        "    if not unknown:\n        return True\n",
         "    return True\n",
         (
             f"{UNIT}/test_outbox.py::test_what_it_may_have_posted_is_never_sent_again_by_itself",

@@ -34,3 +34,6 @@ if __name__ == "__main__":
     except TrainerError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:  # a file in a folder's place, say
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)

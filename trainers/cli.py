@@ -19,11 +19,13 @@ from trainers.config import (
     LOSSES,
     Folders,
     TrainConfig,
+    as_shown,
     check_combination,
     check_fixed_settings,
+    idle_settings,
 )
-from trainers.errors import OutOfMemory, SettingsError, is_out_of_memory
-from trainers.files import write_atomically
+from trainers.errors import DatasetError, SettingsError, out_of_memory_told
+from trainers.files import check_writable, storage_errors, write_atomically
 from trainers.networks import architecture_names
 from trainers.options import (
     dataset_option,
@@ -32,7 +34,14 @@ from trainers.options import (
     folder_option,
     size_option,
 )
-from trainers.presets import DEFAULT_PRESET, PRESETS, parse_setting, resolve_preset, resolve_resumed
+from trainers.presets import (
+    DEFAULT_PRESET,
+    PRESETS,
+    parse_setting,
+    resolve_budget,
+    resolve_preset,
+    resolve_resumed,
+)
 from trainers.progress import Display, open_display
 from trainers.shape import UPSAMPLINGS
 
@@ -93,7 +102,7 @@ _DEFAULTS = {f.name: f.default for f in dataclasses.fields(TrainConfig)}
 @click.option(
     "--width",
     type=click.IntRange(4, 512),
-    help="Feature maps at half the resolution; fewer are faster and paint more simply.  [default: the preset's]",
+    help="How wide all layers are; narrower networks are faster and paint more simply.  [default: the preset's]",
 )
 @click.option(
     "--batch", type=click.IntRange(2, 4096), help="Pictures per step.  [default: the preset's]"
@@ -171,13 +180,8 @@ def train_command(
     display = open_display()
     try:
         chosen |= dict(parse_setting(text) for text in settings)
-        finished = _train(dataset, int(size), preset, folders, chosen, dry_run, display)
-    except (MemoryError, RuntimeError) as error:  # CUDA's own error is a RuntimeError
-        if not is_out_of_memory(error):
-            raise
-        raise OutOfMemory(
-            f"out of memory ({str(error).splitlines()[0]}). Try a smaller --width or --size."
-        ) from error
+        with out_of_memory_told("Try a smaller --width or --size."):
+            finished = _train(dataset, int(size), preset, folders, chosen, dry_run, display)
     finally:
         display.close()
     if not finished:
@@ -196,28 +200,41 @@ def _train(
     """Resolve, prepare, train. True when the budget was spent, False when asked to stop."""
     from trainers.data.folder import list_pictures
     from trainers.data.sources import Source, find_dataset
+    from trainers.data.split import share_that_can_be_measured
 
     found = find_dataset(dataset, folders.datasets)
     if isinstance(found, Source):
         folder, num_files = folders.datasets / found.name, found.num_pictures
     else:
         folder, num_files = found, len(list_pictures(found))
-    settings = {name: value for name, value in chosen.items() if value is not None}
-    run = _resolve_run(settings.pop("run", None), folder, size)
-    device = settings.pop("device")
+    named = {name: value for name, value in chosen.items() if value is not None}
+    run = _resolve_run(named.pop("run", None), folder, size)
+    device = named.pop("device")
     if not dry_run:
         display.note("starting torch …")
-    base = _base_settings(preset, settings.get("arch"), size, num_files, folders.runs / run)
-    config = TrainConfig(run=run, size=size, device=_resolve_device(device), **(base | settings))
+    settings, is_new = _settings(preset, named, size, num_files, folders.runs / run)
+    config = TrainConfig(run=run, size=size, device=_resolve_device(device), **settings)
     check_combination(config)
-    _check_possible(config, num_files)
+    for idle in idle_settings(config, named):
+        display.note(idle)
+    _check_possible(config, num_files, has_named_holdout=is_new and "holdout" in named)
     if dry_run:
         _print_plan(config, found, num_files, folders)
         _check_saved_state(config, folders)
         return True
-    _check_places(folders.checkpoints, folders.runs, folders.cache)
+    check_writable(folders.checkpoints, folders.runs, folders.cache)
     pictures = prepare_pictures(dataset, size, folders, display)
-    _report_pictures(pictures, folder, config, folders.runs / config.run, display)
+    report = folders.runs / config.run / "left-out.txt"
+    report_pictures(pictures, folder, size, config.classes, report, display)
+    if is_new and "holdout" not in named:
+        wanted = resolve_preset(preset, named.get("arch"), size, len(pictures))["holdout"]
+        holdout = share_that_can_be_measured(pictures.images, wanted)
+        if holdout < config.holdout:
+            display.note(
+                f"  none kept aside to measure with: {len(pictures)} are too few for a share of "
+                f"{config.holdout:g} (--holdout)"
+            )
+        config = dataclasses.replace(config, holdout=holdout)
     from trainers.loop import train
 
     stop = StopRequest(display)
@@ -226,7 +243,10 @@ def _train(
     display.close()
     kimg = f"{result.images_seen / 1000:.1f} kimg"
     if result.checkpoint is None and result.is_finished:
-        display.note(f"{config.run} is already at {kimg}; raise --kimg or --minutes to go on.")
+        display.note(
+            f"{config.run} is finished, at {kimg} (--kimg was {as_shown('kimg', config.kimg)}, --minutes "
+            f"{as_shown('minutes', config.minutes)}); to go on, name a larger --kimg or --minutes."
+        )
     else:
         if result.checkpoint is not None:
             display.note(f"checkpoint: {result.checkpoint}")
@@ -272,16 +292,20 @@ def _resolve_run(run: str | None, folder: Path, size: int) -> str:
     return run
 
 
-def _base_settings(
-    preset: str | None, arch: str | None, size: int, num_pictures: int, run_folder: Path
-) -> dict[str, Any]:
-    """What nobody chose on the command line: the preset's, or what the run already learns with."""
+def _settings(
+    preset: str | None, named: dict[str, Any], size: int, num_pictures: int, run_folder: Path
+) -> tuple[dict[str, Any], bool]:
+    """What is named, over the preset's or, of a run that has a saved state, over what it learns with so
+    far; and whether the run is a new one."""
+    arch = named.get("arch")
     settings = resolve_preset(preset, arch, size, num_pictures)  # refuses before torch is started
     from trainers import state
 
     if (saved := state.load(run_folder)) is None:
-        return settings
-    return resolve_resumed(preset, arch, size, num_pictures, saved["config"])
+        return settings | named, True
+    settings = resolve_resumed(preset, arch, size, num_pictures, saved["config"])
+    kimg, minutes = saved["images_seen"] / 1000, saved["elapsed_s"] / 60
+    return resolve_budget(settings, named, kimg, minutes), False
 
 
 def _resolve_device(wanted: str) -> str:
@@ -299,49 +323,52 @@ def as_name(folder_name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_name).strip("-._")[:80] or "pictures"
 
 
-def _check_places(*places: Path) -> None:
-    """Find out now, not after the first tick, that a folder cannot be written."""
-    for place in places:
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            probe = place / ".artbot-can-write"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise SettingsError(
-                f"cannot write to {place}: {error.strerror}. Choose another place."
-            ) from error
-
-
-def _check_possible(config: TrainConfig, num_files: int) -> None:
-    """Raise SettingsError now for what would else be found out after all pictures are prepared."""
+def _check_possible(config: TrainConfig, num_files: int, has_named_holdout: bool) -> None:
+    """Raise SettingsError, or TrainerError for what is not installed, now for what would else be found
+    out after all pictures are prepared."""
     from trainers.data.augment import parse_operations
-    from trainers.data.split import held_out_indices
+    from trainers.data.split import check_enough
+    from trainers.metrics import JUDGES
     from trainers.networks.check import check_shape
+    from trainers.pretrained.efficientnet_lite import check_weights
+    from trainers.seeing.tensorboard import summary_writer
 
     check_shape(config.arch, config.shape(()))
     parse_operations(config.augment_ops)
-    held_out_indices(num_files, config.holdout, fingerprint="")
+    if has_named_holdout:
+        check_enough(round(config.holdout * num_files), config.holdout, num_files)
+    if config.measure_share > 0:
+        check_weights(JUDGES[0])
+    if config.tensorboard:
+        summary_writer()
 
 
-def _report_pictures(
-    pictures: PictureSet, folder: Path, config: TrainConfig, run_folder: Path, display: Display
+def report_pictures(
+    pictures: PictureSet,
+    folder: Path,
+    size: int,
+    by_class: bool,
+    report: Path,
+    display: Display,
 ) -> None:
-    """How many pictures there are, which were left out and why; the whole list goes to the run."""
+    """How many pictures there are, which were left out and why; the whole list goes to `report`.
+
+    Raises StorageError.
+    """
     classes = f" in {len(pictures.class_names)} classes" if pictures.class_names else ""
     display.note(f"{len(pictures)} pictures{classes} from {folder}")
     shown = 10
     for rejection in pictures.rejections[:shown]:
         display.note(f"  left out: {rejection.relative} {rejection.reason}")
     if pictures.rejections:
-        run_folder.mkdir(parents=True, exist_ok=True)
-        report = run_folder / "left-out.txt"
+        with storage_errors(report.parent):
+            report.parent.mkdir(parents=True, exist_ok=True)
         lines = "".join(f"{r.relative} {r.reason}\n" for r in pictures.rejections)
         # A name on an old disk may be no UTF-8: it goes out as the bytes it came in.
         write_atomically(report, lambda file: file.write(lines.encode("utf-8", "surrogateescape")))
         if len(pictures.rejections) > shown:
             display.note(f"  … and {len(pictures.rejections) - shown} more, all in {report}")
-    if config.classes:
+    if by_class:
         from trainers.data.cache import for_people
 
         subfolders = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
@@ -349,9 +376,13 @@ def _report_pictures(
             if name not in pictures.class_names:
                 display.note(f"  left out: class {name}, which has no usable picture")
     if pictures.num_upscaled:
+        factor = ""
+        if pictures.upscaling is not None:
+            median, most = pictures.upscaling
+            factor = f" {median:.1f} times" + (f" (up to {most:.1f})" if most > median else "")
         display.note(
-            f"  {pictures.num_upscaled} of {len(pictures)} are smaller than {config.size} px and were enlarged; "
-            "a smaller --size would look sharper."
+            f"  {pictures.num_upscaled} of {len(pictures)} are smaller than {size} px and were "
+            f"enlarged{factor}; a smaller --size would look sharper."
         )
 
 
@@ -359,11 +390,17 @@ def _print_plan(
     config: TrainConfig, found: Path | Source, num_files: int, folders: Folders
 ) -> None:
     """The resolved configuration, on standard output; every row but the last few can be `--set`."""
+    from trainers.data.cache import MIN_PICTURES
     from trainers.data.folder import check_classes, list_pictures
     from trainers.networks import load_architecture
     from trainers.networks.check import check_shape
     from trainers.networks.cost import measure
 
+    if isinstance(found, Path) and num_files < MIN_PICTURES:
+        raise DatasetError(
+            f"{found} has {num_files} picture file{'s' * (num_files != 1)}; {MIN_PICTURES} usable ones are "
+            "the least. Add more, or give another --dataset."
+        )
     where = found if isinstance(found, Path) else folders.datasets / found.name
     listed = list_pictures(found) if isinstance(found, Path) else []
     class_names = sorted({file.class_name for file in listed if file.class_name})

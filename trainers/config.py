@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -52,7 +52,8 @@ class TrainConfig:
     z_dim: int = _setting(OnResume.FIXED, 100)
     """Length of the latent vector z ~ N(0, I). 100 in the DCGAN paper."""
     width: int = _setting(OnResume.FIXED, 64)
-    """Feature maps at half the picture's resolution; the other layers' widths follow it."""
+    """How wide the networks are: every layer's feature maps (of `mlp`, its units) are in proportion to
+    it. Of `dcgan` it is the number at half the picture's resolution."""
     blocks: int = _setting(OnResume.FIXED, 1)
     """Residual blocks per resolution (`resgan`: 1 is its size S, 2 its size M)."""
     upsampling: str = _setting(OnResume.FIXED, "transposed")
@@ -115,9 +116,10 @@ class TrainConfig:
 
     seed: int = _setting(OnResume.FIXED, 0)
     """Seeds the initial weights, the order of the pictures and every z: all drawn when a run begins."""
-    kimg: float = _setting(OnResume.FREE, 300.0)
-    """Budget: thousands of pictures shown to the discriminator, over all sessions of the run."""
-    minutes: float | None = _setting(OnResume.FREE, None)
+    kimg: float = _setting(OnResume.ADOPTED, 300.0)
+    """Budget: thousands of pictures shown to the discriminator, over all sessions of the run. Gamma, step
+    size and augmentation follow the share of it that is spent."""
+    minutes: float | None = _setting(OnResume.ADOPTED, None)
     """Budget: minutes of training, over all sessions of the run. Whichever budget ends first."""
     tick_kimg: float = _setting(OnResume.FREE, 4.0)
     """A tick (statistics, sample grid, saved state) at least this often, thousands of pictures ..."""
@@ -233,6 +235,32 @@ def check_combination(config: TrainConfig) -> None:
         )
     if config.penalty != "none" and config.gamma == 0:
         raise SettingsError(f"penalty {config.penalty} has no weight: add --set gamma=2.")
+
+
+def idle_settings(config: TrainConfig, named: Collection[str]) -> list[str]:
+    """A sentence for each of the `named` settings that changes nothing with the others as they are."""
+    augments_by = f"augment is {config.augment}"
+    idle = {}
+    if config.augment != "ada":
+        idle["ada_target"] = augments_by
+    if config.augment == "none":
+        idle |= dict.fromkeys(("augment_p", "augment_ops", "augment_fade"), augments_by)
+    if config.loss != "bce":
+        idle["real_label"] = f"loss is {config.loss}"
+    if config.penalty == "none":
+        idle |= dict.fromkeys(("penalty_every", "gamma_end_factor"), "penalty is none")
+    return [
+        f"{name} {getattr(config, name)} changes nothing here: {why}"
+        for name, why in idle.items()
+        if name in named
+    ]
+
+
+def as_shown(name: str, value: Any) -> str:
+    """A setting's value, for people."""
+    if value is None or (name == "kimg" and value >= NO_LIMIT_KIMG):
+        return "no limit" if name in ("kimg", "minutes") else "-"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def check_fixed_settings(saved: dict[str, Any], config: TrainConfig) -> None:

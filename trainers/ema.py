@@ -31,12 +31,13 @@ def update(average: nn.Module, live: nn.Module, decay: float) -> None:
 
 
 @torch.no_grad()
-def settled(average: nn.Module, noise: FixedNoise) -> nn.Module:
+def settled(average: nn.Module, noise: FixedNoise, at_a_time: int = SETTLING_BATCH) -> nn.Module:
     """A copy of `average` for inference, its batch-norm statistics measured for its own weights.
 
     Running statistics gathered along the live generator's path fit neither network; they are
     replaced by the plain mean over the pictures of `noise` ("standing statistics", Brock et al.
-    2019, appendix). `average` itself is left untouched, so measuring never changes training.
+    2019, appendix), `at_a_time` together. `average` itself is left untouched, so measuring never changes
+    training.
     """
     network = copy.deepcopy(average)
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
@@ -45,6 +46,6 @@ def settled(average: nn.Module, noise: FixedNoise) -> nn.Module:
         norm.momentum = None  # cumulative mean over the passes below
     network.train()
     if norms:
-        for part in noise.parts(SETTLING_BATCH):
+        for part in noise.parts(at_a_time):
             network(*part)
     return network.eval()

@@ -17,7 +17,8 @@ TrainerError               exit code 1
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class TrainerError(Exception):
@@ -75,6 +76,22 @@ def is_out_of_memory(error: Exception) -> bool:
     words = str(error)
     is_said = "out of memory" in words or "can't allocate memory" in words
     return isinstance(error, MemoryError) or is_said
+
+
+def in_one_line(error: Exception) -> str:
+    """The first line of what it says, its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+@contextmanager
+def out_of_memory_told(remedy: str) -> Iterator[None]:
+    """Inside, memory that ran out is an OutOfMemory with this remedy."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # CUDA's own error is a RuntimeError
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(f"out of memory ({in_one_line(error)}). {remedy}") from error
 
 
 def did_you_mean(typed: str, known: Iterable[str], otherwise: str) -> str:

@@ -16,7 +16,7 @@ import click
 import numpy as np
 
 from trainers import share_the_processor
-from trainers.errors import OutOfMemory, SettingsError, is_out_of_memory
+from trainers.errors import SettingsError, out_of_memory_told
 from trainers.files import write_atomically
 from trainers.metrics import JUDGES
 from trainers.options import dataset_option, datasets_dir_option, device_option, folder_option
@@ -88,13 +88,10 @@ def evaluate_command(
     folder = find_checkpoint(checkpoint, checkpoints_dir)
     display = open_display()
     try:
-        evaluation = evaluate(folder, dataset, num, judge, device, datasets_dir, cache_dir, display)
-    except (MemoryError, RuntimeError) as error:  # CUDA's own error is a RuntimeError
-        if not is_out_of_memory(error):
-            raise
-        raise OutOfMemory(
-            f"out of memory ({str(error).splitlines()[0]}). Try --device cpu or a smaller --num."
-        ) from error
+        with out_of_memory_told("Try --device cpu or a smaller --num."):
+            evaluation = evaluate(
+                folder, dataset, num, judge, device, datasets_dir, cache_dir, display
+            )
     finally:
         display.close()
     # Printed first: a folder that cannot be written to must not cost the person the result.
@@ -185,23 +182,27 @@ def evaluate(
 ) -> Evaluation:
     """Paint, look, compare. Raises CheckpointRefused, DatasetError, SettingsError, TrainerError."""
     started = time.monotonic()
+    from trainers.data.split import share_that_can_be_measured
     from trainers.inference import open_checkpoint, resolve_device
     from trainers.metrics.fid import Fid, standard_fid, why_not
     from trainers.metrics.meter import QualityMeter, joined
+    from trainers.pretrained.efficientnet_lite import check_weights
 
     try:
         device = resolve_device(device)
     except ValueError as error:
         raise SettingsError(f"--device {error}.") from error
+    check_weights(judge)
     generator = open_checkpoint(checkpoint, device)
     manifest = generator.manifest
     pictures = _load_pictures(dataset, manifest.size, datasets, cache, display)
     is_trained_on = pictures.fingerprint == manifest.dataset.fingerprint
+    holdout = share_that_can_be_measured(pictures.images, manifest.holdout if is_trained_on else 0)
     meter = QualityMeter(
         pictures.images,
         pictures.fingerprint,
         cache,
-        holdout=manifest.holdout if is_trained_on else 0.0,
+        holdout=holdout,
         arch=manifest.arch,
         judge=judge,
         device=device,
@@ -211,7 +212,7 @@ def evaluate(
         on_progress=_with_eta(display, "looking at the real pictures"),
     )
     real = meter.real_indices
-    compared_with = _in_words(meter, pictures, is_trained_on)
+    compared_with = _in_words(meter, pictures, is_trained_on, manifest.holdout > 0)
     display.note(f"comparing with {compared_with}")
 
     classes = _classes(manifest, pictures, real, num)
@@ -280,15 +281,18 @@ def _load_pictures(
     return load_pictures(found, size_px, cache, preparing)
 
 
-def _in_words(meter: QualityMeter, pictures: PictureSet, is_trained_on: bool) -> str:
-    """What is compared with, and what that means for the numbers."""
+def _in_words(
+    meter: QualityMeter, pictures: PictureSet, is_trained_on: bool, has_held_out: bool
+) -> str:
+    """What is compared with, and what that means for the numbers; `has_held_out`: some, if too few."""
     count = f"{len(meter.real_indices):,}"
     if meter.is_held_out:
         return f"{count} pictures of {pictures.name} that it never saw"
     if is_trained_on:
+        all_or_most = "most" if has_held_out else "all"
         return (
-            f"{count} pictures of {pictures.name}, all of which it learned from: copying them would "
-            "look perfect (--holdout when training keeps some aside)"
+            f"{count} pictures of {pictures.name}, {all_or_most} of which it learned from: copying "
+            "them would look perfect (--holdout when training keeps enough aside)"
         )
     return f"{count} pictures of {pictures.name}, which is not what it learned from"
 

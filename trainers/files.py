@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from trainers.errors import StorageError
+from trainers.errors import StorageError, is_out_of_memory
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -27,6 +27,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         fsync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         temporary.unlink(missing_ok=True)
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise  # of the device that paints what is to be written
         raise StorageError(
             f"could not write {path}: {error}. What was there before is untouched; "
             "free some space or fix the permissions and run the same command again."
@@ -40,6 +42,26 @@ def sweep_leftovers(folder: Path) -> None:
     """Remove what writers that were killed left in `folder`. Only for who alone writes there."""
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
+
+
+def check_writable(*places: Path) -> None:
+    """Make the folders, and find out now, not after the first tick, that one cannot be written.
+
+    Raises StorageError.
+    """
+    for place in places:
+        probe = place / ".artbot-can-write"
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"artbot")  # a full disk still takes empty files
+            probe.unlink()
+        except OSError as error:
+            with suppress(OSError):
+                probe.unlink()
+            raise StorageError(
+                f"cannot write to {place}: {error.strerror}. Free some space, fix the permissions, or choose "
+                "another place."
+            ) from error
 
 
 @contextmanager

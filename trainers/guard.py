@@ -33,6 +33,7 @@ from trainers.symptoms import (
     Past,
     Signals,
     Symptom,
+    is_sound,
 )
 
 __all__ = [
@@ -170,8 +171,9 @@ class Rule:
     sees: Callable[[Signals, Past], str | None]
     health: Health
     remedies: tuple[tuple[Reaction, ...], ...] = ()
-    """Tried one after the other. What this run has no knob for is left out of a remedy; a remedy with
-    nothing left, or with nothing but the way back, is passed over."""
+    """Tried one after the other. What this run has no knob for, or has done before, is left out of a
+    remedy (see `Guard._is_possible`); one with nothing left, or nothing but the way back, is passed over:
+    so an illness goes on with the knobs where a warning stopped."""
     ticks: int = 1
     """Nothing is done before it was seen at so many ticks (or measurements) in a row ..."""
     kimg: float = 0.0
@@ -183,11 +185,17 @@ class Rule:
     is_urgent: bool = False
     """Neither warm-up nor the time given to the last remedy is waited for."""
 
+    def is_looked_for(self, past: Past) -> bool:
+        """Whether the run is old enough to be judged by it."""
+        is_ill = self.health is Health.ILL
+        return self.is_urgent or past.is_warm or (is_ill and past.knows_illness)
+
 
 R = Reaction
 HOLD_THE_DISCRIMINATOR_BACK = ((R.RAISE_AUGMENTATION,), (R.RAISE_PENALTY,), (R.LOWER_D_RATE,))
 START_AGAIN_FROM_BEST = (
     (R.ROLL_BACK, R.RAISE_AUGMENTATION, R.RAISE_PENALTY),
+    (R.ROLL_BACK, R.LOWER_D_RATE),
     (R.ROLL_BACK, R.LOWER_RATES),
 )
 FINISH_WELL = ((R.FINISH,),)
@@ -302,7 +310,7 @@ class Guard:
     """
 
     def __init__(self, *, has_augmentation: bool, has_penalty: bool) -> None:
-        """With what this run has, so that no remedy is a blank."""
+        """With what this run has, so that no remedy is a blank: an augmentation is one with operations."""
         self._has_augmentation = has_augmentation
         self._has_penalty = has_penalty
         self._past = Past()
@@ -332,6 +340,29 @@ class Guard:
         self._treatment = Treatment()
         self.knobs = Knobs()
 
+    def begin_from(self, kimg: float) -> None:
+        """Take over a run that is at `kimg` and whose state there is what one goes back to: nobody
+        watched it so far, or what was its best state is gone."""
+        past = self._past
+        clock_kimg = past.clock_kimg + max(0.0, kimg - past.kimg)
+        self._past = replace(
+            past,
+            clock_kimg=clock_kimg,
+            kimg=kimg,
+            diversities=[],
+            gradient_norms=[],
+            best_kimg=kimg,
+            best_diversity=0.0,
+        )
+        self._past.forget_scores()
+
+    def forget_scores(self) -> None:
+        """The pictures that are compared with are others from now on."""
+        self._past.forget_scores()
+        for rule in RULES:
+            if rule.is_measured:
+                self._treatment.sightings.pop(rule.symptom, None)
+
     def look(self, signals: Signals) -> Verdict:
         """Judge a tick. To be called once for each, in order."""
         if signals.scores is not None and not math.isfinite(signals.scores.kid_x1000):
@@ -347,13 +378,19 @@ class Guard:
             past.note_best(signals)
         what = "; ".join(sightings[rule.symptom].words for rule in seen)
         reactions, done = self._react(signals, seen, health)
+        words = f"{what}: {done}" if seen else _all_is_well(signals, past, bool(seen_before))
+        is_unjudged = signals.fraction >= 1 and not past.knows_illness and health is not Health.ILL
+        if is_unjudged:
+            words = "; ".join(filter(None, (what, _too_short(signals, past))))
+            health = health if is_sound(signals) else Health.WARNING
+        is_other = {rule.symptom for rule in seen} != seen_before
         return Verdict(
             health=health,
             symptoms=tuple(rule.symptom for rule in seen),
             reactions=reactions,
-            words=f"{what}: {done}" if seen else _all_is_well(signals, past, bool(seen_before)),
+            words=words,
             is_best=is_best,
-            is_news=bool(reactions) or {rule.symptom for rule in seen} != seen_before,
+            is_news=bool(reactions) or is_other or is_unjudged,
             back_to_kimg=(past.best_kimg or 0.0) if Reaction.ROLL_BACK in reactions else None,
         )
 
@@ -386,7 +423,7 @@ class Guard:
                     continue
                 sighting = before
             else:
-                words = rule.sees(now, past) if past.is_warm or rule.is_urgent else None
+                words = rule.sees(now, past) if rule.is_looked_for(past) else None
                 if words is None:
                     continue
                 since = before.since_kimg if before else past.clock_kimg
@@ -460,13 +497,19 @@ class Guard:
         return ()
 
     def _is_possible(self, reaction: Reaction, now: Signals) -> bool:
+        """Whether it changes something, and has not been done before: the next knob has its turn first.
+        Only going back and lowering both rates help as often as they are done."""
         match reaction:
             case Reaction.RAISE_AUGMENTATION:
-                return self._has_augmentation and now.augment_p < MAX_AUGMENT_P
+                is_turned = self.knobs.augmentation > 0
+                return self._has_augmentation and not is_turned and now.augment_p < MAX_AUGMENT_P
             case Reaction.LOWER_AUGMENTATION:
                 return self._has_augmentation and now.augment_p > 0
             case Reaction.RAISE_PENALTY:  # never while it is what drowns the rest
-                return self._has_penalty and not now.penalty_share > HEAVY_PENALTY
+                is_turned = self.knobs.penalty > 1
+                return self._has_penalty and not is_turned and not now.penalty_share > HEAVY_PENALTY
+            case Reaction.LOWER_D_RATE:
+                return self.knobs.d_rate == 1
             case Reaction.LOWER_PENALTY:
                 return self._has_penalty
             case _:
@@ -503,7 +546,19 @@ class Guard:
 
 def _all_is_well(now: Signals, past: Past, has_recovered: bool) -> str:
     diversity = f"diversity {now.diversity:.2f} of the real pictures'"
-    if not past.is_warm:
+    if not past.knows_illness:
         return f"too early to judge ({diversity}; judged from {past.warm_up_kimg:.3g} kimg on)"
     again = " again" if has_recovered else ""
     return f"healthy{again} ({diversity}, discriminator right on {now.d_right:.0%})"
+
+
+def _too_short(now: Signals, past: Past) -> str:
+    """Of a run whose budget ends in its warm-up."""
+    diversity = f"diversity {now.diversity:.2f} of the real pictures'"
+    if not is_sound(now):
+        diversity += ", and what it paints is poor"
+    return (
+        f"too short to be judged: it ends at {now.kimg:.3g} kimg, a run is judged from "
+        f"{past.warm_up_kimg:.3g} kimg on ({diversity}). Look at the grid; a larger --kimg or --minutes "
+        "goes on from here"
+    )

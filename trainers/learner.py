@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from trainers import ema
 from trainers.config import TrainConfig
 from trainers.data.augment import AdaController, augment, fade, parse_operations
+from trainers.errors import OutOfMemory, in_one_line, is_out_of_memory
 from trainers.guard import Knobs
 from trainers.losses import (
     discriminator_loss,
@@ -27,9 +28,45 @@ from trainers.losses import (
     zero_centred_penalty,
 )
 
+MIN_MICRO_BATCH = 2
+"""Batch norm needs two pictures to take a mean of."""
 ADA_EVERY = 32
 """Steps between two corrections of the augmentation's probability. The paper corrects every 4; the
 speed is per picture seen, so only the smoothness differs, and a graphics card waits less often."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What one step learns from."""
+
+    real: Tensor
+    """Float (B, 3, S, S)."""
+    classes: Tensor | None
+    """int64 (B,)."""
+    z: Tensor
+    """Float (B, z_dim)."""
+    p: float
+    """Probability of each augmentation."""
+
+    def split(self, at_a_time: int) -> list[tuple[Tensor, Tensor | None, Tensor]]:
+        """Real pictures, classes and latents, so many at a time, in order."""
+        real, z = self.real.split(at_a_time), self.z.split(at_a_time)
+        classes: Sequence[Tensor | None] = [None] * len(real)
+        if self.classes is not None:
+            classes = self.classes.split(at_a_time)
+        return list(zip(real, classes, z, strict=True))
+
+
+@dataclass
+class _SeenOnce:
+    """What the discriminator saw of a batch taken in one piece, for the generator to learn from."""
+
+    fake: list[Tensor] = field(default_factory=list)
+    real: list[Tensor] = field(default_factory=list)
+
+    def forget(self) -> None:
+        """Let go of the graphs that hang on them."""
+        self.fake, self.real = [], []
 
 
 @dataclass(frozen=True)
@@ -37,11 +74,15 @@ class StepMeans:
     """Means over the steps since the last reading."""
 
     d_loss: float
+    """Without the penalty. Of `bce` the mean of its two halves, ln 2 where the discriminator cannot
+    tell: what is trained on is their sum, which nobody's figures are of."""
     g_loss: float
     d_right_on_real: float
     d_right_on_fake: float
     penalty: float
     """gamma / 2 times the gradient penalty, over the steps that had one; 0 without."""
+    penalty_share: float
+    """`penalty` in the adversarial loss that is trained on."""
     overfitting: float
     """r_t of `trainers.losses.overfitting_signal`."""
     gradient_norm: float
@@ -72,12 +113,22 @@ class Learner:
         """What the guard has turned; the loop sets it."""
         self.micro_batch = config.micro_batch or config.batch
         """Pictures at a time; see `halve_micro_batch`."""
+        self.on_halved: Callable[[], None] = lambda: None
+        """Called when memory had run out, before the smaller pieces are tried."""
         self._was_halved = False
         self.steps = 0
         self._looks_through_frozen = hasattr(discriminator, "see")
         # A frozen feature network inside the discriminator stays frozen.
         self._d_parameters = [p for p in discriminator.parameters() if p.requires_grad]
         self._g_parameters = list(generator.parameters())
+        # Running statistics and spectral norm's vectors move with every look; a frozen part's do not.
+        self._touched_buffers = [
+            buffer
+            for network in (generator, discriminator)
+            for module in network.modules()
+            if module.training
+            for buffer in module.buffers(recurse=False)
+        ]
         self._d_optimiser = self._adam(self._d_parameters)
         self._g_optimiser = self._adam(self._g_parameters)
         self._z_stream = torch.Generator(self.device).manual_seed(config.seed)
@@ -106,82 +157,23 @@ class Learner:
 
         `fraction` of the budget that is spent, 0 to 1, moves the schedules; `images_seen` includes
         this batch. Nothing here waits for the device unless the augmentation adapts.
+
+        Where memory runs out, that half of the step is begun again in smaller pieces, as if it had
+        not been begun: see `halve_micro_batch`. Raises OutOfMemory where MIN_MICRO_BATCH pictures at a
+        time do not fit.
         """
-        config, at_a_time = self.config, self.micro_batch
+        config = self.config
         self._set_rates(fraction)
-        p = self.augment_p(fraction)
         gamma = config.gamma * self.knobs.penalty * half_cosine(config.gamma_end_factor, fraction)
         has_penalty = config.penalty != "none" and self.steps % config.penalty_every == 0
-        real_parts = real.split(at_a_time)
-        class_parts: Sequence[Tensor | None] = [None] * len(real_parts)
-        if classes is not None:
-            class_parts = classes.split(at_a_time)
-        z_parts = torch.randn(
-            len(real), config.z_dim, generator=self._z_stream, device=self.device
-        ).split(at_a_time)
-        num_parts, num_views = len(real_parts), len(self._views(real[:1]))
-        seen = torch.zeros(6, device=self.device)
-
-        # ---- the discriminator -------------------------------------------------------------------
-        for parameter in self._d_parameters:
-            parameter.requires_grad_(True)
-        self._d_optimiser.zero_grad(set_to_none=True)
-        seen_fake: list[Tensor] = []
-        seen_real: list[Tensor] = []
-        for part, z, labels in zip(real_parts, z_parts, class_parts, strict=True):
-            # In one piece the generator learns from these very fakes; in several, their graphs
-            # would fill the memory that splitting was to save, so they are painted again below.
-            with self._autocast():
-                with torch.set_grad_enabled(num_parts == 1):
-                    seen_fake = self._seen(self._paint(z, labels), p)
-                with torch.no_grad():
-                    seen_real = self._seen(self._views(part), p)
-            shown_real = [seen.detach().float() for seen in seen_real]
-            shown_fake = [seen.detach().float() for seen in seen_fake]
-            pictures_real, pictures_fake = shown_real[:num_views], shown_fake[:num_views]
-            if has_penalty:
-                for view in pictures_real + pictures_fake:
-                    view.requires_grad_(True)
-            # Gradients of gradients need the precision, so a step with a penalty runs in float32.
-            with self._autocast(enabled=not has_penalty):
-                real_logits = self._judge(shown_real, labels)
-                fake_logits = self._judge(shown_fake, labels)
-            real_logits, fake_logits = real_logits.float(), fake_logits.float()
-            loss = discriminator_loss(config.loss, real_logits, fake_logits, config.real_label)
-            penalty = torch.zeros((), device=self.device)
-            if has_penalty:
-                penalty = zero_centred_penalty(real_logits, pictures_real)
-                if config.penalty == "r1+r2":
-                    penalty = penalty + zero_centred_penalty(fake_logits, pictures_fake)
-                penalty = penalty * (gamma / 2)
-            share = len(part) / len(real)  # the last piece may be smaller
-            ((loss + penalty * config.penalty_every) * share).backward()
-            with torch.no_grad():
-                right = shares_right(config.loss, real_logits, fake_logits)
-                r_t = overfitting_signal(config.loss, real_logits, fake_logits)
-                seen += torch.stack([loss, torch.zeros_like(loss), *right, r_t, penalty]) * share
+        z = torch.randn(len(real), config.z_dim, generator=self._z_stream, device=self.device)
+        batch = _Batch(real, classes, z, self.augment_p(fraction))
+        seen_once = _SeenOnce()
+        seen = self._within_memory(
+            lambda: self._discriminator_gradients(batch, gamma if has_penalty else None, seen_once)
+        )
         d_is_bad = self._update(self._d_optimiser, self._d_parameters)
-
-        # ---- the generator -----------------------------------------------------------------------
-        # It needs no gradients of the discriminator's weights: a tenth faster.
-        for parameter in self._d_parameters:
-            parameter.requires_grad_(False)
-        self._g_optimiser.zero_grad(set_to_none=True)
-        for part, z, labels in zip(real_parts, z_parts, class_parts, strict=True):
-            with self._autocast():
-                if num_parts > 1:
-                    seen_fake = self._seen(self._paint(z, labels), p)
-                fake_logits = self._judge(seen_fake, labels).float()
-                against: Tensor | None = None
-                if config.loss == "relativistic":
-                    with torch.no_grad():
-                        if num_parts > 1:
-                            seen_real = self._seen(self._views(part), p)
-                        against = self._judge(seen_real, labels).float()
-            g_loss = generator_loss(config.loss, fake_logits, against)
-            share = len(part) / len(real)
-            (g_loss * share).backward()
-            seen[1] += g_loss.detach() * share
+        seen[1] += self._within_memory(lambda: self._generator_gradients(batch, seen_once))
         g_is_bad = self._update(self._g_optimiser, self._g_parameters)
         is_bad = torch.maximum(d_is_bad, g_is_bad)
         self._count_skips(is_bad)
@@ -190,10 +182,111 @@ class Learner:
 
         # ---- book-keeping ------------------------------------------------------------------------
         self.steps += 1
-        seen_once = torch.cat([seen, self._one_step[has_penalty]])
-        self._meters += torch.where(is_bad > 0, 0.0, seen_once)
+        self._meters += torch.where(is_bad > 0, 0.0, torch.cat([seen, self._one_step[has_penalty]]))
         if config.augment == "ada":
             self._adapt(seen[4], len(real))
+
+    def _discriminator_gradients(
+        self, batch: _Batch, gamma: float | None, seen_once: _SeenOnce
+    ) -> Tensor:
+        """Leave the discriminator's gradients in its weights; the loss and what else is metered, float
+        (6,) with no generator's loss yet. `gamma`: of the penalty, None in a step without."""
+        config, p = self.config, batch.p
+        parts = batch.split(self.micro_batch)
+        num_views = len(self._views(batch.real[:1]))
+        seen = torch.zeros(6, device=self.device)
+        seen_once.forget()
+        for parameter in self._d_parameters:
+            parameter.requires_grad_(True)
+        self._d_optimiser.zero_grad(set_to_none=True)
+        for part, labels, z in parts:
+            # In one piece the generator learns from these very fakes; in several, their graphs
+            # would fill the memory that splitting was to save, so they are painted again below.
+            with self._autocast():
+                with torch.set_grad_enabled(len(parts) == 1):
+                    seen_fake = self._seen(self._paint(z, labels), p)
+                with torch.no_grad():
+                    seen_real = self._seen(self._views(part), p)
+            if len(parts) == 1:
+                seen_once.fake, seen_once.real = seen_fake, seen_real
+            shown_real = [seen.detach().float() for seen in seen_real]
+            shown_fake = [seen.detach().float() for seen in seen_fake]
+            pictures_real, pictures_fake = shown_real[:num_views], shown_fake[:num_views]
+            if gamma is not None:
+                for view in pictures_real + pictures_fake:
+                    view.requires_grad_(True)
+            # Gradients of gradients need the precision, so a step with a penalty runs in float32.
+            with self._autocast(enabled=gamma is None):
+                real_logits = self._judge(shown_real, labels)
+                fake_logits = self._judge(shown_fake, labels)
+            real_logits, fake_logits = real_logits.float(), fake_logits.float()
+            loss = discriminator_loss(config.loss, real_logits, fake_logits, config.real_label)
+            penalty = torch.zeros((), device=self.device)
+            if gamma is not None:
+                penalty = zero_centred_penalty(real_logits, pictures_real)
+                if config.penalty == "r1+r2":
+                    penalty = penalty + zero_centred_penalty(fake_logits, pictures_fake)
+                penalty = penalty * (gamma / 2)
+            share = len(part) / len(batch.real)  # the last piece may be smaller
+            ((loss + penalty * config.penalty_every) * share).backward()
+            with torch.no_grad():
+                right = shares_right(config.loss, real_logits, fake_logits)
+                r_t = overfitting_signal(config.loss, real_logits, fake_logits)
+                seen += torch.stack([loss, torch.zeros_like(loss), *right, r_t, penalty]) * share
+        return seen
+
+    def _generator_gradients(self, batch: _Batch, seen_once: _SeenOnce) -> Tensor:
+        """Leave the generator's gradients in its weights; its loss, a scalar."""
+        parts = batch.split(self.micro_batch)
+        if len(parts) > 1:
+            seen_once.forget()
+        total = torch.zeros((), device=self.device)
+        # It needs no gradients of the discriminator's weights: a tenth faster.
+        for parameter in self._d_parameters:
+            parameter.requires_grad_(False)
+        self._g_optimiser.zero_grad(set_to_none=True)
+        for part, labels, z in parts:
+            seen_fake, seen_real = seen_once.fake, seen_once.real
+            with self._autocast():
+                if len(parts) > 1:
+                    seen_fake = self._seen(self._paint(z, labels), batch.p)
+                fake_logits = self._judge(seen_fake, labels).float()
+                against: Tensor | None = None
+                if self.config.loss == "relativistic":
+                    with torch.no_grad():
+                        if len(parts) > 1:
+                            seen_real = self._seen(self._views(part), batch.p)
+                        against = self._judge(seen_real, labels).float()
+            g_loss = generator_loss(self.config.loss, fake_logits, against)
+            share = len(part) / len(batch.real)
+            (g_loss * share).backward()
+            total += g_loss.detach() * share
+        return total
+
+    def _within_memory(self, compute: Callable[[], Tensor]) -> Tensor:
+        """`compute()` the gradients of one network, which no weight has taken yet; where memory runs
+        out, go back to where it began, halve the pieces and compute again. Raises OutOfMemory."""
+        augment_stream = self._augment_stream.get_state()
+        buffers = [buffer.clone() for buffer in self._touched_buffers]
+        while True:
+            try:
+                return compute()
+            except (MemoryError, RuntimeError) as error:  # CUDA's own error is a RuntimeError
+                if not is_out_of_memory(error):
+                    raise
+                if self.micro_batch <= MIN_MICRO_BATCH:
+                    raise OutOfMemory(
+                        f"out of memory even with {self.micro_batch} pictures at a time "
+                        f"({in_one_line(error)}). Try a smaller --width or --size."
+                    ) from error
+            # Outside of the handler: the error holds the tensors that filled the memory.
+            self._augment_stream.set_state(augment_stream)
+            for buffer, before in zip(self._touched_buffers, buffers, strict=True):
+                buffer.copy_(before)
+            self.halve_micro_batch(MIN_MICRO_BATCH)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.on_halved()
 
     def means(self) -> StepMeans:
         """Means since the last `forget()`; NaN if every step was thrown away. Waits for the device."""
@@ -201,12 +294,14 @@ class Learner:
         d_loss, g_loss, on_real, on_fake, r_t, penalty = sums
         skipped, _, most_in_a_row = self._skips.tolist()
         steps = steps or math.nan
+        penalty /= max(1, with_penalty)
         return StepMeans(
-            d_loss=d_loss / steps,
+            d_loss=d_loss / steps / (2 if self.config.loss == "bce" else 1),
             g_loss=g_loss / steps,
             d_right_on_real=on_real / steps,
             d_right_on_fake=on_fake / steps,
-            penalty=penalty / max(1, with_penalty),
+            penalty=penalty,
+            penalty_share=penalty / max(abs(d_loss / steps), 1e-8),
             overfitting=r_t / steps,
             gradient_norm=float(self._gradient_norm),
             skipped_steps=round(skipped),
@@ -221,10 +316,21 @@ class Learner:
 
     def augment_p(self, fraction: float) -> float:
         """Probability of each augmentation now, 0 to 1."""
-        if self.config.augment == "none":
+        return fade(self.unfaded_p, fraction, self.config.augment_fade)
+
+    @property
+    def has_augmentation(self) -> bool:
+        """Whether there is an operation that `unfaded_p` could be the probability of."""
+        return self.config.augment != "none" and bool(self.operations)
+
+    @property
+    def unfaded_p(self) -> float:
+        """What `augment_p` is before the end of the budget fades it out, 0 to 1."""
+        if not self.has_augmentation:
             return 0.0
-        p = self._ada.p if self.config.augment == "ada" else self.config.augment_p
-        return fade(self.knobs.augmented(p), fraction, self.config.augment_fade)
+        return self.knobs.augmented(
+            self._ada.p if self.config.augment == "ada" else self.config.augment_p
+        )
 
     @property
     def steps_skipped_in_a_row(self) -> int:
@@ -254,7 +360,11 @@ class Learner:
         )
 
     def halve_micro_batch(self, at_least: int) -> None:
-        """Go on with half as many pictures at a time, now and after every resume."""
+        """Go on with half as many pictures at a time, now and after every resume.
+
+        The gradients are the same but for rounding; what the augmentation draws falls on other
+        pictures, and batch norm takes its means over fewer.
+        """
         self.micro_batch = max(at_least, self.micro_batch // 2)
         self._was_halved = True
 

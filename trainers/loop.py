@@ -14,13 +14,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from trainers import state
 from trainers.config import (
     Folders,
     OnResume,
     TrainConfig,
+    as_shown,
     check_fixed_settings,
     settings_that_differ,
 )
@@ -28,14 +28,8 @@ from trainers.data.augment import has_flat_background, parse_operations
 from trainers.data.cache import PictureSet
 from trainers.data.feed import PictureFeed
 from trainers.data.folder import check_classes
-from trainers.data.split import held_out_indices
-from trainers.errors import (
-    OutOfMemory,
-    ResumeRefused,
-    StorageError,
-    TrainingStopped,
-    is_out_of_memory,
-)
+from trainers.data.split import MIN_HELD_OUT, check_enough, compared_with, held_out_indices
+from trainers.errors import ResumeRefused, StorageError, TrainingStopped
 from trainers.export import export_checkpoint, sweep_exports
 from trainers.files import storage_errors, sweep_leftovers, write_atomically
 from trainers.guard import SKIPS_IN_A_ROW, Guard, GuardEvent, Health, Reaction, Signals
@@ -46,18 +40,14 @@ from trainers.observer import Look, Observer
 from trainers.progress import Display, Pace, TickStats
 from trainers.runlock import hold_run
 from trainers.samples import png_bytes
-from trainers.seeing.page import write_page
+from trainers.seeing.page import EVENTS_FILE, STATS_FILE, write_page
 from trainers.seeing.tensorboard import open_tensorboard
 
 DISPLAY_EVERY_S = 1.0
 STEPS_BETWEEN_FAULT_CHECKS = 64
 """On a graphics card; a CPU is asked after every step, where the answer costs nothing."""
-MIN_MICRO_BATCH = 2
-"""Batch norm needs two pictures to take a mean of."""
 LEAKING_FROM_FLAT = frozenset({"cutout"})
 """Operations whose traces a generator of pictures on a flat background paints (lightweight-gan 107)."""
-STATS_FILE = "stats.jsonl"
-EVENTS_FILE = "guard.jsonl"
 
 
 @dataclass(frozen=True)
@@ -108,18 +98,20 @@ def train(
             place(architecture.build_discriminator(shape), device),
             config,
         )
-        held_out = held_out_indices(len(pictures), config.holdout, pictures.fingerprint)
+        learner.on_halved = partial(_say_halved, learner, display)
+        held_out = held_out_indices(pictures.images, config.holdout)
         shown = np.setdiff1d(np.arange(len(pictures)), held_out)
         learner.operations = _operations_for(config, pictures, display)
         feed = PictureFeed(pictures, shown, config, device)
         observer = Observer(config, pictures, shown, folders.cache, display)
         guard = Guard(
-            has_augmentation=config.augment != "none", has_penalty=config.penalty != "none"
+            has_augmentation=learner.has_augmentation, has_penalty=config.penalty != "none"
         )
         board = open_tensorboard(run_folder) if config.tensorboard else None
         if board is not None:
             open_things.callback(board.close)
         images_seen, exported_images, elapsed_s = 0, 0, 0.0
+        yardstick = compared_with(pictures.images, config.holdout)
 
         def whole_state() -> dict[str, Any]:
             return {
@@ -128,6 +120,7 @@ def train(
                     "name": pictures.name,
                     "fingerprint": pictures.fingerprint,
                     "class_names": list(pictures.class_names),
+                    "compared_with": yardstick,
                 },
                 "images_seen": images_seen,
                 "exported_images": exported_images,
@@ -140,14 +133,21 @@ def train(
 
         # ---- resume --------------------------------------------------------------------------
         saved = state.load(run_folder)
-        if saved is not None:
-            _check_resumable(saved, config, pictures, display)
+        if saved is None:
+            check_enough(len(held_out), config.holdout, len(pictures))
+        else:
+            _check_resumable(saved, config, pictures, len(held_out), display)
             if not learner.restore(saved["learner"]):
                 display.note(
                     "moved to another kind of device: the resumed run is not bit-identical"
                 )
             feed.restore(saved["feed"])
             guard.load_state_dict(saved["guard"])
+            if saved["dataset"]["compared_with"] != yardstick:
+                guard.forget_scores()
+                display.note(
+                    "other pictures are compared with from now on: what was measured before is forgotten"
+                )
             observer.restore(saved["observer"])
             images_seen, elapsed_s = saved["images_seen"], saved["elapsed_s"]
             exported_images = saved["exported_images"]
@@ -156,8 +156,17 @@ def train(
             _forget_lines(run_folder / log, "elapsed_s", elapsed_s + 1e-3)
         learner.knobs = guard.knobs
         pace = Pace(config, images_seen, elapsed_s)
-        write_page(run_folder)  # to be opened at once, before the first tick
-        if saved is None:
+        write_page(run_folder, config.loss)  # to be opened at once, before the first tick
+        has_best = saved is not None and (run_folder / state.BEST_FILE).exists()
+        if saved is not None and config.guard and images_seen > 0:
+            was_watched = saved["config"]["guard"] or guard.best_kimg is not None
+            if not (has_best and was_watched):
+                guard.begin_from(images_seen / 1000)
+                display.note(
+                    f"the guard has no better state to go back to than this one, of {images_seen / 1000:.1f} kimg"
+                )
+                has_best = False
+        if not has_best:
             state.save(run_folder, whole_state(), state.BEST_FILE)
 
         # ---- until the budget is spent -------------------------------------------------------
@@ -170,7 +179,7 @@ def train(
             step_started = time.monotonic()
             real, classes = feed.next(config.batch)
             images_seen += config.batch
-            _step_within_memory(learner, real, classes, images_seen, pace.fraction, display)
+            learner.step(real, classes, images_seen, pace.fraction)
             pace.step_done(config.batch, time.monotonic() - step_started)
             if display.wants_losses(DISPLAY_EVERY_S):
                 display.losses(learner.means())
@@ -192,7 +201,7 @@ def train(
             learner.forget()
             augment_p = learner.augment_p(pace.fraction)
             look = observer.look(learner.average, pace.elapsed_s, is_last=is_finished)
-            signals = _signals(means, look, learner, images_seen, pace.fraction, augment_p)
+            signals = _signals(means, look, learner, images_seen, pace.fraction)
             verdict = guard.look(signals) if config.guard else None
             if verdict is None and _has_diverged(signals):
                 raise TrainingStopped(_diverged_unguarded(config, tick_images, images_seen))
@@ -238,7 +247,7 @@ def train(
                 if verdict is not None and verdict.is_news
                 else None
             )
-            _write_tick(run_folder, look, stats, event, images_seen / 1000)
+            _write_tick(run_folder, config.loss, look, stats, event, images_seen / 1000)
             if board is not None:
                 board.scalars(stats.as_dict(), stats.kimg)
                 board.image(look.grid, stats.kimg)
@@ -286,12 +295,25 @@ def _operations_for(config: TrainConfig, pictures: PictureSet, display: Display)
 
 
 def _check_resumable(
-    saved: dict[str, Any], config: TrainConfig, pictures: PictureSet, display: Display
+    saved: dict[str, Any],
+    config: TrainConfig,
+    pictures: PictureSet,
+    num_held_out: int,
+    display: Display,
 ) -> None:
-    """Say what changed since the state was saved; refuse what would not fit the saved weights."""
+    """Say what changed since the state was saved; refuse what would not fit the saved weights, or could
+    not be measured with."""
     check_fixed_settings(saved["config"], config)
+    if config.holdout and config.measure_share and num_held_out < MIN_HELD_OUT:
+        raise ResumeRefused(
+            f"run {config.run} keeps {config.holdout:g} of its pictures aside to measure with: of today's "
+            f"{len(pictures)} that is {num_held_out}, and {MIN_HELD_OUT} are needed. Add pictures, go on "
+            "without measuring with --set measure_share=0, or start another run with --run NAME."
+        )
     for name, old, new in settings_that_differ(saved["config"], config)[OnResume.ADOPTED]:
-        display.note(f"changed since the last session: {name} {old} -> {new}")
+        display.note(
+            f"changed since the last session: {name} {as_shown(name, old)} -> {as_shown(name, new)}"
+        )
     dataset = saved["dataset"]
     classes_then, classes_now = dataset["class_names"], list(pictures.class_names)
     if config.classes and classes_then != classes_now:
@@ -309,36 +331,17 @@ def _check_resumable(
 # ---- parts of a step and of a tick ---------------------------------------------------------------
 
 
-def _step_within_memory(
-    learner: Learner,
-    real: Tensor,
-    classes: Tensor | None,
-    images_seen: int,
-    fraction: float,
-    display: Display,
-) -> None:
-    """One step; where memory runs out, again in smaller pieces, which give the same gradients."""
-    while True:
-        try:
-            learner.step(real, classes, images_seen, fraction)
-            return
-        except (MemoryError, RuntimeError) as error:  # CUDA's own error is a RuntimeError
-            if not is_out_of_memory(error):
-                raise
-            if learner.micro_batch <= MIN_MICRO_BATCH:
-                raise OutOfMemory(
-                    f"out of memory even with {learner.micro_batch} pictures at a time "
-                    f"({str(error).splitlines()[0]}). Try a smaller --width or --size."
-                ) from error
-        # Outside of the handler: the error holds the tensors that filled the memory.
-        learner.halve_micro_batch(MIN_MICRO_BATCH)
-        if real.device.type == "cuda":
-            torch.cuda.empty_cache()
-        display.note(
-            f"out of memory: going on with {learner.micro_batch} pictures at a time, "
-            f"{len(real)} to a step as before (slower, the same result"
-            + (" but for batch norm, which sees fewer together)" if learner.has_batch_norm else ")")
-        )
+def _say_halved(learner: Learner, display: Display) -> None:
+    but_for = ["rounding"]
+    if learner.has_augmentation:
+        but_for.append("what the augmentation draws")
+    if learner.has_batch_norm:
+        but_for.append("batch norm, which sees fewer together")
+    display.note(
+        f"out of memory: going on with {learner.micro_batch} pictures at a time, "
+        f"{learner.config.batch} to a step as before (slower, the same result but for "
+        f"{', '.join(but_for)})"
+    )
 
 
 def _is_out_of_hand(learner: Learner) -> bool:
@@ -354,7 +357,6 @@ def _signals(
     learner: Learner,
     images_seen: int,
     fraction: float,
-    augment_p: float,
 ) -> Signals:
     return Signals(
         kimg=images_seen / 1000,
@@ -366,8 +368,8 @@ def _signals(
         g_loss=means.g_loss,
         d_right=(means.d_right_on_real + means.d_right_on_fake) / 2,
         gradient_norm=means.gradient_norm,
-        penalty_share=means.penalty / max(abs(means.d_loss), 1e-8),
-        augment_p=augment_p,
+        penalty_share=means.penalty_share,
+        augment_p=learner.unfaded_p,
         pixel_diversity=look.pixel_diversity,
         dead_share=look.dead_share,
         scores=look.scores,
@@ -396,6 +398,7 @@ def _stats(means: StepMeans, look: Look, augment_p: float, kimg: float, pace: Pa
 
 def _write_tick(
     run_folder: Path,
+    loss: str,
     look: Look,
     stats: TickStats,
     event: GuardEvent | None,
@@ -411,7 +414,7 @@ def _write_tick(
         _append(run_folder / EVENTS_FILE, event.as_dict())
     if goes_on_from_kimg < stats.kimg:  # what was gone back on stays in the guard's words alone
         _forget_lines(run_folder / STATS_FILE, "kimg", goes_on_from_kimg)
-    write_page(run_folder)
+    write_page(run_folder, loss)
 
 
 def _has_diverged(signals: Signals) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,15 +17,19 @@ from torch import nn
 from trainers import ema
 from trainers.config import TrainConfig
 from trainers.data.cache import PictureSet
+from trainers.errors import OutOfMemory, in_one_line, is_out_of_memory
 from trainers.metrics.meter import NUM_GENERATED, QualityMeter, num_to_prepare
 from trainers.metrics.pixels import PixelDiversity, dead_share
 from trainers.metrics.scores import Scores
 from trainers.progress import Display
 from trainers.samples import FixedNoise, as_grid, grid_columns
 
+T = TypeVar("T")
+
 GRID_SEED = 1
 NUM_LOOKED_AT = 64
 """Pictures painted at every tick; the grid is the first of them."""
+PAINTED_AT_A_TIME = 16
 SETTLING_SEED = 1_000_000
 NUM_SETTLING = 256
 """Pictures over which the shown generator's batch-norm statistics are measured."""
@@ -61,6 +65,9 @@ class Observer:
         self._columns = grid_columns(config.size)
         by_row, as_usual = self._classes(config, pictures, shown)
 
+        self._at_a_time = ema.SETTLING_BATCH
+        """Pictures painted together at most: fewer once memory has run out."""
+
         def noise(first: int, count: int, class_of: Callable[[int], int] | None) -> FixedNoise:
             return FixedNoise.draw(range(first, first + count), config.z_dim, device, class_of)
 
@@ -77,15 +84,16 @@ class Observer:
         self._measured_s = 0.0
         """Spent on measuring so far, over all sessions."""
         self._was_measured = False
+        self._has_no_room = False
 
     def look(self, average: nn.Module, elapsed_s: float, is_last: bool) -> Look:
         """Paint, compare, and measure if the time for that has come."""
-        network = ema.settled(average, self._settling)
+        network = self._settled(average)
         return self._look(network, self._measure(network, elapsed_s, is_last))
 
     def look_at(self, average: nn.Module) -> Look:
         """Without measuring."""
-        return self._look(ema.settled(average, self._settling), None)
+        return self._look(self._settled(average), None)
 
     def state(self) -> dict[str, Any]:
         return {"measured_s": self._measured_s, "was_measured": self._was_measured}
@@ -94,7 +102,7 @@ class Observer:
         self._measured_s, self._was_measured = state["measured_s"], state["was_measured"]
 
     def _look(self, network: nn.Module, scores: Scores | None) -> Look:
-        painted = self._looking.paint(network)
+        painted = self._painted(self._looking, network)
         return Look(
             network=network,
             grid=as_grid(painted[: self._columns**2], self._columns),
@@ -107,10 +115,27 @@ class Observer:
         """Scores if their cost stays within its share of the time so far. A run that was ever
         measured is measured at its end too, so that the last state can be compared with the best."""
         share = self._config.measure_share
-        is_affordable = share > 0 and self._measured_s + self._expected_s() <= share * elapsed_s
-        if not (is_affordable or (share > 0 and is_last and self._was_measured)):
+        if share == 0 or self._has_no_room:
+            return None
+        is_affordable = self._measured_s + self._expected_s() <= share * elapsed_s
+        if not (is_affordable or (is_last and self._was_measured)):
             return None
         started = time.monotonic()
+        try:
+            scores = self._scores(network)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self._has_no_room = True
+            self._display.note(
+                f"out of memory while measuring ({in_one_line(error)}): nothing more is measured in this session"
+            )
+            return None
+        self._measured_s += time.monotonic() - started
+        self._was_measured = True
+        return scores
+
+    def _scores(self, network: nn.Module) -> Scores:
         if self._meter is None:
             self._meter = QualityMeter(
                 self._pictures.images,
@@ -121,10 +146,41 @@ class Observer:
                 device=self._config.device,
                 on_progress=partial(self._display.preparing, "looking at the real pictures"),
             )
-        scores = self._meter.measure(self._measuring.paint(network))
-        self._measured_s += time.monotonic() - started
-        self._was_measured = True
-        return scores
+        return self._meter.measure(self._painted(self._measuring, network))
+
+    def _settled(self, average: nn.Module) -> nn.Module:
+        return self._within_memory(
+            partial(ema.settled, average, self._settling), at_least=2, at_most=ema.SETTLING_BATCH
+        )
+
+    def _painted(self, noise: FixedNoise, network: nn.Module) -> np.ndarray:
+        """uint8 (N, S, S, 3)."""
+        return self._within_memory(
+            partial(noise.paint, network), at_least=1, at_most=PAINTED_AT_A_TIME
+        )
+
+    def _within_memory(self, paint: Callable[[int], T], at_least: int, at_most: int) -> T:
+        """`paint` so many at a time, half as many from now on where memory runs out. Raises OutOfMemory."""
+        while True:
+            at_a_time = max(at_least, min(at_most, self._at_a_time))
+            try:
+                return paint(at_a_time)
+            except (MemoryError, RuntimeError) as error:  # CUDA's own error is a RuntimeError
+                if not is_out_of_memory(error):
+                    raise
+                if at_a_time == at_least:
+                    raise OutOfMemory(
+                        f"out of memory painting {at_a_time} at a time for the grid "
+                        f"({in_one_line(error)}). The state of the last tick is kept; try a smaller --width "
+                        "or --size."
+                    ) from error
+            # Outside of the handler: the error holds the tensors that filled the memory.
+            self._at_a_time = at_a_time // 2
+            if self._config.device.startswith("cuda"):
+                torch.cuda.empty_cache()
+            self._display.note(
+                f"out of memory while looking: painting {self._at_a_time} at a time from now on"
+            )
 
     def _expected_s(self) -> float:
         if self._meter is not None and self._meter.last_measure_s is not None:
@@ -136,10 +192,19 @@ class Observer:
     def _classes(
         config: TrainConfig, pictures: PictureSet, shown: np.ndarray
     ) -> tuple[Callable[[int], int] | None, Callable[[int], int] | None]:
-        """The class of the picture at a position: row by row in a grid, as often as among the real
-        pictures elsewhere. None and None where no classes are learned."""
+        """The class of the picture at a position: row by row in a grid, evenly over all of them where
+        there are more than rows; elsewhere as often as among the real pictures. None and None where no
+        classes are learned."""
         if not config.classes:
             return None, None
         columns, num_classes = grid_columns(config.size), len(pictures.class_names)
+
+        def by_place(position: int) -> int:
+            if num_classes <= columns:
+                return (position // columns) % num_classes
+            in_grid = columns**2
+            spread = position * num_classes // in_grid if position < in_grid else position
+            return spread % num_classes
+
         drawn = np.random.default_rng(0).choice(pictures.class_indices[shown], size=NUM_GENERATED)
-        return (lambda i: (i // columns) % num_classes), (lambda i: int(drawn[i]))
+        return by_place, (lambda i: int(drawn[i]))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainers.config import OnResume, TrainConfig
+from trainers.config import NO_LIMIT_KIMG, TrainConfig
 from trainers.errors import SettingsError, unknown_name
 from trainers.networks import architecture_names
 
@@ -127,7 +127,7 @@ PRESETS: dict[str, Preset] = {
         lambda s, n: _resgan(s, n, 2),
     ),
     "dcgan-steady": Preset("DCGAN with spectral norm, hinge loss and DiffAugment", _dcgan_steady),
-    "dcgan": Preset("the DCGAN paper's own settings", _dcgan),
+    "dcgan": Preset("the DCGAN paper's networks and step size, small batches", _dcgan),
     "dcgan-resize": Preset("DCGAN that upsamples and convolves, as keragan does", _dcgan_resize),
     "mlp": Preset("the tutorial GAN: fully connected, 32 and 64 px", _mlp),
 }
@@ -154,7 +154,7 @@ def resolve_preset(preset: str | None, arch: str | None, size: int, num_pictures
     if arch is not None and arch not in architecture_names():
         raise SettingsError(unknown_name("architecture", arch, architecture_names()))
     general = _by_number(num_pictures)
-    if preset is not None and (preset.endswith(".toml") or "/" in preset):
+    if preset is not None and _is_file(preset):
         settings = _from_file(Path(preset))
         base = resolve_preset(
             settings.pop("preset", None), settings.get("arch"), size, num_pictures
@@ -174,25 +174,49 @@ def resolve_preset(preset: str | None, arch: str | None, size: int, num_pictures
     return settings
 
 
+def as_named(preset: str | None) -> Settings:
+    """What `--preset` says, as a file would have it: `preset = NAME` of a named one, else the file's own
+    settings. Raises SettingsError."""
+    if preset is not None and _is_file(preset):
+        return _from_file(Path(preset))
+    return {"preset": preset or DEFAULT_PRESET}
+
+
 def resolve_resumed(
     preset: str | None, arch: str | None, size: int, num_pictures: int, saved: Settings
 ) -> Settings:
     """Like `resolve_preset`, for a run that was `saved` with these settings.
 
-    What touches its learning stays as it was, however many pictures there are by now; only a preset
-    or an architecture named today brings its own values.
+    Everything stays as it was, the budget too and however many pictures there are by now; only a
+    preset or an architecture named today brings its own values.
     """
     settings = resolve_preset(preset, arch, size, num_pictures)
-    is_named = preset is not None or arch is not None
-    brought = set(settings) - set(_by_number(num_pictures)) if is_named else set()
-    kept = {
-        f.name: saved[f.name]
-        for f in dataclasses.fields(TrainConfig)
-        if f.metadata["on_resume"] is not OnResume.FREE
-        and f.name in saved
-        and f.name not in brought | {"size"}
-    }
-    return settings | kept
+    brought = set[str]()
+    if preset is not None or arch is not None:
+        brought = set(settings) - set(_by_number(num_pictures))
+    if preset is not None and _is_file(preset):
+        brought |= set(_from_file(Path(preset)))
+    kept = set(_SETTABLE) & set(saved) - brought
+    return settings | {name: saved[name] for name in kept}
+
+
+def resolve_budget(settings: Settings, named: Settings, kimg: float, minutes: float) -> Settings:
+    """`settings` of a run that has learned from `kimg` for `minutes`, with the budget `named` today.
+
+    Where only one of the two is named and the other is spent, that one no longer counts: whoever asks
+    for 60 minutes means them.
+    """
+    lifted: Settings = {}
+    if "minutes" in named and "kimg" not in named and kimg >= settings["kimg"]:
+        lifted = {"kimg": NO_LIMIT_KIMG}
+    limit = settings.get("minutes")
+    if "kimg" in named and "minutes" not in named and limit is not None and minutes >= limit:
+        lifted = {"minutes": None}
+    return settings | named | lifted
+
+
+def _is_file(preset: str) -> bool:
+    return preset.endswith(".toml") or "/" in preset
 
 
 def _by_number(num_pictures: int) -> Settings:

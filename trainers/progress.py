@@ -31,6 +31,7 @@ class TickStats:
     sec_per_kimg: float
     """Seconds per thousand pictures at the tick's end, smoothed, without grids and saving."""
     d_loss: float
+    """Of `bce` the mean of its real and its fake half."""
     g_loss: float
     d_right_on_real: float
     """Share of real pictures the discriminator took for real."""
@@ -172,8 +173,7 @@ def _losses(loss: str, d_loss: float, g_loss: float, d_right: float) -> str:
         return f"G {g_loss:.2f}  D {d_loss:.2f}  right {d_right:.0%}"
     usual = classic_health(d_loss, g_loss, d_right)
     g, d, right = (_ARROWS[reading] for reading in (usual.g_loss, usual.d_loss, usual.d_right))
-    # The classic figure is the mean of the two terms whose sum is trained on.
-    return f"G {g_loss:.2f}{g}  D {d_loss / 2:.2f}{d}  right {d_right:.0%}{right}"
+    return f"G {g_loss:.2f}{g}  D {d_loss:.2f}{d}  right {d_right:.0%}{right}"
 
 
 _ARROWS = {Reading.LOW: "↓", Reading.IN_RANGE: "", Reading.HIGH: "↑"}

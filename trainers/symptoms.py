@@ -33,7 +33,8 @@ MAX_WARM_UP_SHARE = 0.25
 """... but in a short run after this share of the budget at the latest ..."""
 LEAST_WARM_UP_KIMG = 12.0
 """... yet never before this: networks take so long to leave 0.35 however short the run (seen: at
-8 kimg the averaged generator's diversity is anything from 0.24 to 1.01, at 12 at least 0.48)."""
+8 kimg the averaged generator's diversity is anything from 0.24 to 1.01, at 12 at least 0.48). What
+was measured and found good before is believed: see `Past.was_measured_good`."""
 
 WINDOW_KIMG, WINDOW_SHARE = 20.0, 0.1
 """How long a warning must last before anything is done, and how long each remedy is given: this many
@@ -204,6 +205,9 @@ class Past:
     """(clock, diversity) of the ticks a fall is looked for in, this one included."""
     has_bloomed: bool = False
     """Whether the pictures have ever been diverse."""
+    was_measured_good: bool = False
+    """Whether a measurement ever showed pictures that are diverse and cover LEAST_COVERAGE. Noise is
+    diverse too, and covers nothing: only what was good can become ill before the warm-up is over."""
     gradient_norms: list[float] = field(default_factory=list)
     """Of the ticks before this one."""
     best_kimg: float | None = None
@@ -235,6 +239,11 @@ class Past:
     def is_warm(self) -> bool:
         return self.kimg >= self.warm_up_kimg
 
+    @property
+    def knows_illness(self) -> bool:
+        """Whether what looks ill now is ill, and not merely young."""
+        return self.is_warm or self.was_measured_good
+
     def diversity_a_window_ago(self) -> float | None:
         """None while there is no such past."""
         then = self.clock_kimg - self.window_kimg
@@ -262,7 +271,7 @@ class Past:
 
     def is_best(self, now: Signals) -> bool:
         """Whether a tick that is not ill is the best so far."""
-        if not _is_sound(now):
+        if not is_sound(now):
             return False
         if now.scores is not None:
             return self.best_kid is None or now.scores.kid_x1000 < self.best_kid
@@ -280,11 +289,14 @@ class Past:
             self.has_bloomed |= now.diversity >= THIN_DIVERSITY
         if now.scores is not None:
             self._note_measurement(now, now.scores)
+            if not self.knows_illness and _is_good(now, now.scores):
+                self.was_measured_good = True
+                self.diversities = self.diversities[-1:]  # of noise, before this
 
     def _note_measurement(self, now: Signals, scores: Scores) -> None:
         noise = NOISE_SDS * max(scores.kid_sd, self.gained_kid_sd)
         is_gain = self.gained_kid is None or scores.kid_x1000 < self.gained_kid - noise
-        if is_gain and _is_sound(now):
+        if is_gain and is_sound(now):
             self.gained_kid, self.gained_kid_sd = scores.kid_x1000, scores.kid_sd
             self.gained_at_kimg, self.measured_since_gain = self.clock_kimg, 0
         else:
@@ -305,19 +317,30 @@ class Past:
         """Something was changed: whether it helps, the next measurements tell."""
         self.gained_at_kimg, self.measured_since_gain = self.clock_kimg, 0
 
+    def forget_scores(self) -> None:
+        """They were measured against other pictures than those to come."""
+        self.best_kid, self.best_kid_sd = None, 0.0
+        self.gained_kid, self.gained_kid_sd = None, 0.0
+        self.restart_patience()
+
     def go_back(self) -> None:
         """To the best tick. What was seen since then is undone; the clock, and what was best, are not."""
         self.kimg = self.best_kimg or 0.0
         self.diversities, self.gradient_norms = [], []
 
 
-def _is_sound(now: Signals) -> bool:
+def is_sound(now: Signals) -> bool:
     """Whether its pictures may be kept as the best: in the warm-up a tick may be poor and not ill."""
     if now.diversity < COLLAPSED_DIVERSITY or now.dead_share > DEAD_SHARE:
         return False
     if now.scores is None:
         return True
     return not now.scores.diversity_ratio < COLLAPSED_DIVERSITY and not _is_copying(now.scores)
+
+
+def _is_good(now: Signals, scores: Scores) -> bool:
+    is_diverse = min(now.diversity, scores.diversity_ratio) >= THIN_DIVERSITY
+    return is_diverse and scores.coverage >= LEAST_COVERAGE
 
 
 def _is_copying(scores: Scores) -> bool:
@@ -551,6 +574,13 @@ failure modes")."""
 CLASSIC_G_LOSS = (0.5, 2.0)
 CLASSIC_D_RIGHT = (0.7, 0.9)
 """About 80 %."""
+CLASSIC_RANGES = {
+    "d_loss": CLASSIC_D_LOSS,
+    "g_loss": CLASSIC_G_LOSS,
+    "d_right_on_real": CLASSIC_D_RIGHT,
+    "d_right_on_fake": CLASSIC_D_RIGHT,
+}
+"""By their names in stats.jsonl, of the loss `bce`."""
 
 
 class Reading(StrEnum):
@@ -569,12 +599,11 @@ class ClassicHealth:
 def classic_health(d_loss: float, g_loss: float, d_right: float) -> ClassicHealth:
     """Where a tick of the plain `bce` loss stands in the classic ranges: to be shown, never acted on.
 
-    `d_loss` as the loop has it, the *sum* of the real and the fake term (2 ln 2 = 1.39 where the
-    discriminator cannot tell): the classic figure is of their mean, so it is halved here. A good run
-    on a small set may well be out of all three (seen: 0.4, 4 and 85 %).
+    `d_loss` is the mean of the real and the fake term, as the learner reports it and as the classic
+    figure is. A good run on a small set may well be out of all three (seen: 0.4, 4 and 85 %).
     """
     return ClassicHealth(
-        d_loss=_reading(d_loss / 2, CLASSIC_D_LOSS),
+        d_loss=_reading(d_loss, CLASSIC_D_LOSS),
         g_loss=_reading(g_loss, CLASSIC_G_LOSS),
         d_right=_reading(d_right, CLASSIC_D_RIGHT),
     )

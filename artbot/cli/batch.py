@@ -11,7 +11,14 @@ from artbot.cli.common import json_option, print_json, say, with_workplace
 from artbot.cli.progress import counting
 from artbot.cli.stopping import stop_requests
 from artbot.config import ScheduleSettings
-from artbot.errors import ConfigError, RenderFailed, UsageError, WorkerBusy
+from artbot.errors import (
+    ArtbotError,
+    ConfigError,
+    NoCheckpoint,
+    RenderFailed,
+    UsageError,
+    WorkerBusy,
+)
 from artbot.workplace import Workplace
 
 LOOK_EVERY_S = 1.0
@@ -42,17 +49,26 @@ def batch_command(
     else:
         wanted = ensure_today(workplace.database, name, settings, now)
     keys = unfinished_batches(workplace.database, name)
+    failures: list[ArtbotError] = []
     with stop_requests(lambda: say("stopping after this picture …")) as should_stop:
         try:
             with workplace.work("batch"):
+                workplace.keep_working()
                 for key in keys:
-                    _make(workplace, key, should_stop)
+                    try:
+                        _make(workplace, key, should_stop)
+                    except (NoCheckpoint, RenderFailed) as error:  # it waits, and holds up no other
+                        failures.append(error)
         except WorkerBusy as busy:
             _wait(workplace, keys, str(busy), should_stop)
         stopped = should_stop()
+    if failures and not _is_begun(workplace, wanted):
+        raise failures[-1]
     _report(workplace, wanted, as_json)
     if stopped:
         context.exit(130)
+    if failures:
+        raise failures[0]
 
 
 def _schedule(workplace: Workplace, wanted: str | None) -> tuple[str, ScheduleSettings]:
@@ -71,15 +87,11 @@ def _make(workplace: Workplace, key: str, should_stop: Callable[[], bool]) -> No
     from artbot.studio.batch import Listener, make_batch
 
     with counting(f"painting {key}") as count:
-
-        def painted(_name: str, done: int, total: int) -> None:
-            count(done, total)
-            workplace.keep_working()
-
         listener = Listener(
             on_refused=lambda name, reason: say(f"checkpoint {name} is refused: {reason}"),
-            on_painted=painted,
+            on_painted=lambda _name, done, total: count(done, total),
             on_render_error=lambda name, reason: say(f"could not paint {name}: {reason}"),
+            on_advanced=workplace.keep_working,
         )
         make_batch(workplace.studio, key, listener, should_stop)
 
@@ -97,6 +109,17 @@ def _wait(
                 "the worker has ended before the batch was made. Run `artbot batch` again."
             )
         time.sleep(LOOK_EVERY_S)
+
+
+def _is_begun(workplace: Workplace, key: str) -> bool:
+    from sqlalchemy import select
+
+    from artbot.domain.candidate import BatchState
+    from db.models import Batch
+
+    with workplace.database.read() as session:
+        state = session.scalar(select(Batch.state).where(Batch.key == key))
+    return state != BatchState.PLANNED
 
 
 def _report(workplace: Workplace, key: str, as_json: bool) -> None:

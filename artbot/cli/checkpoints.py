@@ -26,12 +26,8 @@ def checkpoints_command(workplace: Workplace, retry: str | None, as_json: bool) 
     rows = []
     known = refused_for_good(workplace.database)
     for entry in list_checkpoints(workplace.settings.checkpoints):
-        facts = (
-            entry.manifest.model_dump(mode="json")
-            if entry.manifest
-            else {"name": entry.folder.name}
-        )
-        held = known.get(entry.manifest.sha256) if entry.manifest else None
+        facts = entry.manifest.model_dump(mode="json") if entry.manifest else {"name": entry.name}
+        held = known.of(entry.manifest) if entry.manifest else None
         rows.append(
             {
                 **facts,
@@ -68,9 +64,9 @@ def _release(workplace: Workplace, name: str) -> None:
     from artbot.studio.registry import list_checkpoints
 
     entries = list_checkpoints(workplace.settings.checkpoints)
-    sha256s = [e.manifest.sha256 for e in entries if e.manifest and e.folder.name == name]
-    if not release(workplace.database, name, sha256s[0] if sha256s else None):
-        names = sorted(row.name for row in refused_for_good(workplace.database).values())
+    named = next((e.manifest for e in entries if e.folder.name == name), None)
+    if not release(workplace.database, name, named):
+        names = sorted(row.name for row in refused_for_good(workplace.database))
         listed = f"Refused are {', '.join(names)}." if names else "None is."
         raise UsageError(f"--retry {name}: no such checkpoint is held back. {listed}")
     say(f"{name} will be tried again by the next batch")

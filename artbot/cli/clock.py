@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from artbot.cli.common import say, with_workplace
+from artbot.cli.common import say, this_actor, with_workplace
 from artbot.errors import ClockDoubted
 from artbot.workplace import Workplace
 
@@ -16,10 +16,11 @@ def clock_command(workplace: Workplace, accept: bool) -> None:
     """Whether artbot believes the machine's clock; exit code 1 if not.
 
     A clock that went back would make days twice, one that leapt ahead would skip them. So artbot waits
-    until the clock is right again, or until you say that it is.
+    until the clock is right again, or until you say that it is. Then what a wrong clock has put off for too
+    long is due again, and what it makes doubtful waits for you: artbot deliveries list.
     """
     if accept:
-        workplace.accept_clock()
+        workplace.accept_clock(this_actor("the clock is right"))
     try:
         workplace.check_clock()
     except ClockDoubted as doubt:

@@ -24,17 +24,17 @@ from artbot.workplace import Workplace
 def daemon_command(workplace: Workplace, context: click.Context, once: bool) -> None:
     """Make every batch when it is due and send every approved work, until SIGTERM or Ctrl-C.
 
-    What was missed while it was not running is caught up. One daemon per workplace; its log goes to
-    standard output. Where the daemon of another host works on the same PostgreSQL database, this one
-    stands by until that one ends or dies. With --once, exit code 1 if something that was due could not
-    be done.
+    What was missed while it was not running is caught up; its log goes to standard output. While another
+    command or another host does the work of this workplace, or its database is not there, it stands by and
+    says so. With --once, exit code 1 if something that was due could not be done.
     """
     from artbot.daemon.run import Daemon
     from artbot.daemon.standby import take_over
     from artbot.daemon.supervision import Supervision
+    from artbot.publishing.channels import open_channels
 
     _log_to_stdout()
-    workplace.outbox  # noqa: B018  a wrong secret is found now, not at the first delivery
+    open_channels(workplace.settings)  # a wrong secret is found now, not at the first delivery
     stop, wake = Event(), Event()
 
     def request_stop() -> None:
@@ -45,8 +45,10 @@ def daemon_command(workplace: Workplace, context: click.Context, once: bool) -> 
     with stop_requests(request_stop) as should_stop, ExitStack() as work:
         if once:
             work.enter_context(workplace.work("daemon"))
-        elif not take_over(work, workplace, stop, supervision):
+        elif (opened := take_over(work, workplace, stop, supervision)) is None:
             return
+        else:
+            workplace = opened
         daemon = Daemon(workplace, should_stop, supervision)
         if not once:
             if not workplace.settings.schedules and not workplace.settings.channels:

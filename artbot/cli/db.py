@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from artbot.cli.common import json_option, local_time, print_json, say, this_actor, with_workplace
-from artbot.errors import ConfigError, DatabaseError
+from artbot.errors import ConfigError, DatabaseError, StorageFailed
 from artbot.workplace import Workplace
+
+if TYPE_CHECKING:
+    from artbot.mark import Mark
 
 
 @click.group("db")
@@ -41,9 +47,10 @@ def backup_command(workplace: Workplace, as_json: bool) -> None:
 @with_workplace
 def list_command(workplace: Workplace, as_json: bool) -> None:
     """The backups, the newest first."""
-    from artbot.upkeep.backup import list_backups
+    from artbot.upkeep.backup import list_backups, list_replaced
 
-    found = list_backups(workplace.settings.backups)
+    settings = workplace.settings
+    found = list_backups(settings.backups)
     if as_json:
         print_json([vars(backup) for backup in found])
         return
@@ -53,6 +60,11 @@ def list_command(workplace: Workplace, as_json: bool) -> None:
     for backup in found:
         size = f"{backup.num_bytes / 1000:.0f} kB"
         click.echo(f"{local_time(backup.made_at, now):>20}  {size:>10}  {backup.path}")
+    beside = list_replaced(settings.database) if isinstance(settings.database, Path) else []
+    for path in beside:
+        click.echo(f"{'put aside':>20}  {path.stat().st_size / 1000:>7.0f} kB  {path}")
+    if beside:
+        say("what was put aside is yours to remove once you are sure that you do not need it")
 
 
 @db_command.command("restore")
@@ -65,19 +77,23 @@ def restore_command(workplace: Workplace, backup: Path, as_json: bool) -> None:
     What was approved or posted after the backup is not in it. So that nothing is posted twice, deliveries
     to channels that would not recognise a repetition become uncertain and wait for you.
     """
-    from artbot.mark import read_mark
     from artbot.publishing.channels import recognition
-    from artbot.upkeep.backup import restore
+    from artbot.upkeep.backup import give_to_owner_of, restore
     from artbot.worker import hold_worker
 
     settings = workplace.settings
     path = _sqlite_file(workplace)
     with hold_worker(settings.lock, "db restore"):
+        with suppress(
+            PermissionError
+        ):  # the lock may have been made just now, and the daemon needs it
+            give_to_owner_of(settings.lock.parent, settings.lock)
+        mark = _mark_or_none(settings.mark)
         replaced, num_doubtful = restore(
             backup,
             path,
             recognition(settings),
-            read_mark(settings.mark),
+            mark,
             this_actor(f"restored from {backup.name}"),
             workplace.clock(),
         )
@@ -97,17 +113,27 @@ def restore_command(workplace: Workplace, backup: Path, as_json: bool) -> None:
 @json_option
 @with_workplace
 def check_command(workplace: Workplace, as_json: bool) -> None:
-    """Read the whole database and say whether it is sound; exit code 1 if not."""
+    """Read the whole database and say whether it is sound; exit code 1 if not. Nobody at work waits for it:
+    what is read is a copy."""
+    from sqlalchemy.exc import SQLAlchemyError
+
     from artbot.upkeep.backup import check_file
+    from artbot.upkeep.copying import on_a_copy
     from artbot.upkeep.doctor import check_logs
 
+    where = workplace.settings.database
     problems = []
     try:
-        if isinstance(workplace.settings.database, Path) and workplace.settings.database.exists():
-            check_file(workplace.settings.database)
-        problems += check_logs(workplace.database)
+        with on_a_copy(workplace) as still:
+            if still.database.path is not None:
+                check_file(still.database.path, Path(str(where)))
+            problems += check_logs(still.database)
     except DatabaseError as error:
         problems.append(str(error))
+    except (sqlite3.Error, SQLAlchemyError, RuntimeError) as error:
+        problems.append(
+            f"{where} is damaged, or no database: {getattr(error, 'orig', None) or error}"
+        )
     if as_json:
         print_json({"is_sound": not problems, "problems": problems})
     for problem in problems:
@@ -118,6 +144,21 @@ def check_command(workplace: Workplace, as_json: bool) -> None:
         raise SystemExit(1)
     if not as_json:
         say("the database is sound")
+
+
+def _mark_or_none(path: Path) -> Mark | None:
+    """What was done last; None where nobody knows. A damaged mark is removed: without one, the next worker
+    takes for doubtful what may have been posted, and with it nobody could work. Raises StorageFailed."""
+    from artbot.mark import read_mark
+
+    try:
+        return read_mark(path)
+    except OSError as error:
+        raise StorageFailed(f"nothing restored: {path}: {error.strerror}") from error
+    except ValueError:
+        path.unlink()
+        say(f"{path} is damaged and was removed: nobody knows what was sent last")
+        return None
 
 
 def _sqlite_file(workplace: Workplace) -> Path:

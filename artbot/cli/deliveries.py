@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -204,11 +204,17 @@ def replay_command(
     from artbot.publishing.channels import recognition
     from artbot.publishing.interventions import replay
 
+    try:
+        since_utc = since.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"--since {since.date()}: there is no such time in UTC. Write one like 2026-11-21."
+        ) from error
     rows = replay(
         workplace.database,
         channel,
         recognition(workplace.settings),
-        since.astimezone(),
+        since_utc,
         this_actor(reason),
         workplace.clock(),
     )

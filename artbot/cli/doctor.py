@@ -20,7 +20,9 @@ def doctor_command(workplace: Workplace, quick: bool, as_json: bool) -> None:
     """Check everything that can be checked while artbot runs; exit code 3 if something is wrong.
 
     Disk, database, clock, secrets, generator, every picture's bytes, what the rows say about each other,
-    and whether the newest work is painted again to the pixel, which takes seconds. Changes nothing.
+    what is overdue, and whether the newest work is painted again to the pixel, which takes seconds. Changes
+    nothing, and nobody at work waits for it: it reads a copy of the database. (On PostgreSQL it reads the
+    database itself, and brings an older artbot's up to date, as any command does.)
     """
     from artbot.upkeep.doctor import examine
 

@@ -33,8 +33,7 @@ def explain_command(workplace: Workplace, typed: str, as_json: bool) -> None:
     click.echo(
         f"{work.id} ({work.name}) is {work.state}" + (f": {work.error}" if work.error else "")
     )
-    now = workplace.clock()
     for event in events:
-        ahead = "·" if event.at > now else " "
+        ahead = "·" if event.is_to_come else " "
         when = event.at.astimezone()
         click.echo(f"{ahead} {when:%Y-%m-%d %H:%M:%S}  {event.what:12}  {event.words}")

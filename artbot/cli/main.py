@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import click
 
 from artbot import __version__
-from artbot.errors import ArtbotError
+from artbot.errors import ArtbotError, UsageError
 from artbot.redaction import redact
 
 
@@ -121,6 +124,10 @@ def cli(context: click.Context, workplace: Path | None) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    sys.excepthook = _say_traceback
+    threading.excepthook = lambda hook: _say_traceback(
+        hook.exc_type, hook.exc_value, hook.exc_traceback
+    )
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
@@ -134,6 +141,11 @@ def main() -> None:
     except BrokenPipeError:  # `artbot review --json | head`
         sys.stderr.close()
         sys.exit(1)
+    except UnicodeEncodeError as error:
+        if error.reason != "surrogates not allowed":
+            raise
+        _say(f"{error.object!a} is no UTF-8 text. Type it in a terminal that speaks UTF-8.")
+        sys.exit(UsageError.exit_code)
     except Exception as error:
         if (message := _known_failure(error)) is None:
             raise
@@ -156,6 +168,13 @@ def _known_failure(error: Exception) -> str | None:
             "`artbot status`, and try again."
         )
     return None
+
+
+def _say_traceback(
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+) -> None:
+    """A bug of ours, told without the secrets that it may have met."""
+    sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
 
 
 def _say(message: str) -> None:

@@ -42,11 +42,13 @@ def publish_command(workplace: Workplace, context: click.Context, as_json: bool)
             )
             detail = f" ({one.detail})" if one.detail else ""
             say(f"{one.work} to {one.channel}: {delivery_words(one.state)}{detail}{again}")
+        workplace.keep_working()
 
     outbox = workplace.outbox
     workplace.check_clock()
     with stop_requests(lambda: say("stopping after this delivery …")) as should_stop:
         with workplace.work("publish"):
+            workplace.keep_working()
             deliver_due(outbox, tell, should_stop)
         stopped = should_stop()
     if as_json:

@@ -16,12 +16,12 @@ from threading import Event
 from sqlalchemy.exc import SQLAlchemyError
 
 from artbot.config import Settings
+from artbot.daemon.complaints import Complaints
 from artbot.daemon.schedule import nudging
 from artbot.daemon.supervision import Supervision
 from artbot.errors import ArtbotError, SchedulerDied
 from artbot.failpoints import failpoint
 from artbot.publishing.outbox import Sent, deliver_due, has_due
-from artbot.redaction import redact
 from artbot.review.decisions import expire
 from artbot.studio.batch import Listener, make_batch, unfinished_batches
 from artbot.studio.planning import ensure_due, give_up_on_old
@@ -32,10 +32,6 @@ SWEEP_S = 2.0
 """An approval is on its way after at most this, even if nobody nudges."""
 PAUSE_AFTER_FAILURE_S = 60.0
 """A batch or a database that failed is tried again after this."""
-SAY_AGAIN_S = 3600.0
-"""What goes on failing for the same reason is said again after this."""
-MARGIN_S = 60.0
-"""Added to the longest wait there is before systemd may take the daemon for hung."""
 
 log = logging.getLogger("artbot")
 
@@ -50,7 +46,7 @@ class Daemon:
         self._should_stop = should_stop
         self._supervision = supervision
         self._not_before: dict[str, float] = {}
-        self._complaints: dict[str, tuple[str, float]] = {}
+        self._complaints = Complaints()
         self._num_failures = 0
 
     def run(self, stop: Event, wake: Event) -> None:
@@ -61,9 +57,7 @@ class Daemon:
         settings = self._workplace.settings
         log.info("at work in %s: %s", settings.root, _summary(settings))
         with nudging(settings.schedule_list(), wake.set) as is_scheduler_alive:
-            studio = settings.studio
-            longest_wait_s = max(studio.start_timeout_s, studio.picture_timeout_s) + MARGIN_S
-            self._supervision.ready(longest_wait_s)
+            self._supervision.ready(self._workplace.longest_wait_s)
             while not stop.is_set():
                 self.round()
                 if not is_scheduler_alive():
@@ -111,23 +105,11 @@ class Daemon:
     def _make_one(self, key: str) -> None:
         painted: list[str] = []  # one line per batch, not one per picture
 
-        def refused(name: str, reason: str) -> None:
-            log.warning("checkpoint %s is refused: %s", name, reason)
-            self._supervision.alive()
-
-        def painted_one(name: str, _done: int, _total: int) -> None:
-            painted.append(name)
-            self._workplace.keep_working()
-            self._supervision.alive()
-
-        def not_painted(name: str, reason: str) -> None:
-            log.error("could not paint %s: %s", name, reason)
-            self._supervision.alive()  # the next child may need its whole time as well
-
         listener = Listener(
-            on_refused=refused,
-            on_painted=painted_one,
-            on_render_error=not_painted,
+            on_refused=lambda name, why: log.warning("checkpoint %s is refused: %s", name, why),
+            on_painted=lambda name, _done, _total: painted.append(name),
+            on_render_error=lambda name, why: log.error("could not paint %s: %s", name, why),
+            on_advanced=self._advanced,
         )
         state = make_batch(self._workplace.studio, key, listener, self._should_stop)
         log.info("batch %s is %s: %d painted", key, state, len(painted))
@@ -152,7 +134,13 @@ class Daemon:
 
     def _sent(self, sent: Sent) -> None:
         log_sent(sent)
+        self._advanced()
+
+    def _advanced(self) -> None:
+        """Something is done that may have taken its whole time, and the next may take as long: say that the
+        worker lives. Raises ClockDoubted, Fenced: then the next is not to begin."""
         self._supervision.alive()
+        self._workplace.keep_working()
 
     def _attempt(self, what: str, work: Callable[[], None]) -> bool:
         """Run `work`; True if it went well. After a failure say so and leave it alone for a while."""
@@ -163,19 +151,12 @@ class Daemon:
         except (ArtbotError, SQLAlchemyError, OSError) as error:
             self._num_failures += 1
             self._not_before[what] = time.monotonic() + PAUSE_AFTER_FAILURE_S
-            self._complain(what, redact(str(getattr(error, "orig", None) or error)))
+            self._complaints.say(what, error)
             self._supervision.alive()
             return False
-        self._complaints.pop(what, None)
+        self._complaints.settled(what)
         self._supervision.alive()
         return True
-
-    def _complain(self, what: str, reason: str) -> None:
-        """Once, and then once an hour as long as it stays the same."""
-        said, at = self._complaints.get(what, ("", 0.0))
-        if reason != said or time.monotonic() - at >= SAY_AGAIN_S:
-            self._complaints[what] = (reason, time.monotonic())
-            log.error("%s: %s", what, reason)
 
 
 def log_sent(sent: Sent) -> None:

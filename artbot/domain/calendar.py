@@ -63,6 +63,17 @@ def doubt_about(now: ClockMark, last: ClockMark | None) -> str | None:
     return None
 
 
+def may_have_lost_time(now: ClockMark, last: ClockMark | None) -> bool:
+    """Whether more time may have passed since `last` than the clock says: it was set back meanwhile, or
+    stood while the machine was off, and nobody can know."""
+    if last is None:
+        return False
+    if not now.boot_id or now.boot_id != last.boot_id:
+        return True
+    lost = timedelta(seconds=now.boot_s - last.boot_s) - (now.at - last.at)
+    return lost > CLOCK_TOLERANCE
+
+
 def _moment(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
+from artbot.domain.calendar import CLOCK_TOLERANCE
 from artbot.domain.machine import Machine, Move
 
 
@@ -170,9 +171,12 @@ def may_have_landed(attempts: Iterable[_A], found_absent_at: Iterable[datetime])
 def is_recognised(window: timedelta | None, since_first_attempt: timedelta) -> bool:
     """Whether the receiver would still recognise a repetition.
 
-    `window`: how long after the first attempt the channel knows a key; None: it knows none.
+    `window`: how long after the first attempt the channel knows a key; None: it knows none. An attempt that
+    lies in the future was dated by a wrong clock, and may be long ago.
     """
-    return window is not None and since_first_attempt < window
+    if window is None or window == timedelta.max:
+        return window is not None
+    return -CLOCK_TOLERANCE <= since_first_attempt < window
 
 
 def delivery_key(workplace_id: str, work: str, image_sha256: str, channel: str) -> str:

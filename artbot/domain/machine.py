@@ -1,7 +1,8 @@
 """State machines as data: which state may follow which, and what makes it so.
 
-One table per kind of row. The use cases ask it before they move a row, the database holds the same
-moves and refuses others (migration 0002), and docs/states.md is drawn from it.
+One table per kind of row. Use cases change a state by `Machine.begin` and `Machine.move` and in no other
+way, the database holds the same moves and refuses others (migration 0002), and docs/states.md is drawn
+from it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 State = TypeVar("State", bound=StrEnum)
 
@@ -25,6 +26,12 @@ class Move(Generic[State]):
     """What makes it so, in a few words."""
 
 
+class Row(Protocol):
+    """What has such a life."""
+
+    state: str
+
+
 @dataclass(frozen=True)
 class Machine(Generic[State]):
     """The whole life of one kind of row."""
@@ -34,6 +41,17 @@ class Machine(Generic[State]):
 
     def allows(self, was: State | str | None, now: State | str) -> bool:
         return any(move.was == was and move.now == now for move in self.moves)
+
+    def begin(self, state: State) -> State:
+        """For a row that is made in `state`. Raises AssertionError if none begins so."""
+        self.require(None, state, "new")
+        return state
+
+    def move(self, row: Row, to: State) -> None:
+        """Put `row` into state `to`. Raises AssertionError if no move leads there: what a person can
+        cause is asked before, with `allows`."""
+        self.require(row.state, to, getattr(row, "id", row))
+        row.state = to
 
     def require(self, was: State | str | None, now: State | str, which: object) -> None:
         """For moves of ours that only a bug could make wrong. Raises AssertionError."""

@@ -6,14 +6,13 @@ An event is built from what the approval froze, so every attempt of a delivery s
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from artbot.errors import Rejected
+from artbot.pictures import read_picture
 from db.models import Candidate
 from db.types import utc_text
 
@@ -90,19 +89,12 @@ class Event(_Part):
 def artwork_published(candidate: Candidate, works: Path) -> Event:
     """The event of an approved candidate, its picture read from `works` and checked.
 
-    Raises Rejected if the file is gone or no longer the approved picture.
+    Raises PictureChanged (it is gone, or another one), StorageFailed (it cannot be read now).
     """
     assert candidate.approved_at is not None
     assert candidate.rendered_at is not None
-    assert candidate.path is not None
-    path = works / candidate.path
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise Rejected(f"{path} cannot be read: {error.strerror}") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != candidate.image_sha256:
-        raise Rejected(f"{path} is no longer the picture that was approved")
+    assert candidate.image_sha256 is not None
+    content = read_picture(works, candidate)
     return Event(
         type="artwork.published",
         timestamp=utc_text(candidate.approved_at),
@@ -127,7 +119,7 @@ def artwork_published(candidate: Candidate, works: Path) -> Event:
                 width=candidate.width or 0,
                 height=candidate.height or 0,
                 bytes=len(content),
-                sha256=found,
+                sha256=candidate.image_sha256,
                 alt=candidate.alt or "",
                 base64=base64.b64encode(content).decode("ascii"),
             ),

@@ -3,21 +3,28 @@
 No redirects (requests would carry a signature and re-send a picture to wherever it is told to), no
 proxy but the channel's own, no passwords taken from the environment, no private address unless the channel says so, bounded
 time and answer, and every way a request can end sorted into the three that matter (artbot.errors).
+
+What was given up posts nothing later: whoever waits for the answer sends the request itself, piece by
+piece, looks at the clock before each, and cuts the connection off when it gives up. All that may be left
+behind is the question after a name, which holds nothing that could be sent.
 """
 
 from __future__ import annotations
 
 import re
 import socket
+import struct
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
-from threading import Thread
-from typing import Any
+from threading import Lock, Thread, Timer
+from types import TracebackType
+from typing import Any, Self
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -33,16 +40,22 @@ from urllib3.exceptions import (
 from urllib3.util import connection as sockets
 
 from artbot import __version__
-from artbot.errors import OutcomeUnknown, Rejected, Unavailable
+from artbot.errors import DeliveryError, OutcomeUnknown, Rejected, Unavailable
 from artbot.publishing.address import is_public
 from artbot.redaction import redact
 
+LOOK_UP_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 20.0
 DEADLINE_S = 30.0
+"""For all but the last read, which may take READ_TIMEOUT_S more."""
+PIECE_BYTES = 64 * 1024
+"""So much is sent between two looks at the clock."""
 MAX_ANSWER_BYTES = 64 * 1024
 EXCERPT_CHARS = 500
 TRY_AGAIN_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_DISCARD = struct.pack("ii", 1, 0)
+"""SO_LINGER: on closing, drop what is not sent yet and reset the connection (socket(7))."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,184 @@ class Answer:
     """The beginning of its body, redacted; for the log."""
 
 
+class _Conversation:
+    """One request: how long it may take, whether any of it was sent, and a hand on its connection.
+
+    A receiver that drips its handshake or headers keeps within every single timeout, so a timer cuts the
+    connection off once all time is up.
+    """
+
+    def __init__(self, is_too_late: Callable[[], bool], may_be_private: bool) -> None:
+        self.is_too_late = is_too_late
+        self.may_be_private = may_be_private
+        self.has_begun = False
+        """Whether the other side may have read anything of the request."""
+        self.is_cut_off = False
+        self.limit_s = DEADLINE_S + READ_TIMEOUT_S
+        self._began_s = _seconds()
+        self._lock = Lock()
+        self._hand: socket.socket | None = None
+        self._timer = Timer(self.limit_s, self._cut_off)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        try:
+            self._timer.start()
+        except RuntimeError as error:
+            raise Unavailable(f"not sent: {error}") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: object, _trace: TracebackType | None
+    ) -> None:
+        """However it ended: nothing more of it is sent, and no thread and no socket stays."""
+        self._timer.cancel()
+        self._timer.join()
+        if self._hand is not None:
+            if kind is not None:
+                with suppress(OSError):
+                    self._hand.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
+            self._hand.close()
+
+    def took_s(self) -> float:
+        return _seconds() - self._began_s
+
+    def hold(self, connection: socket.socket) -> None:
+        """Keep a hand on the connection, whoever wraps or closes it. Raises Unavailable if it came too late."""
+        with self._lock:
+            if self.is_cut_off:
+                raise Unavailable(f"no connection within {self.limit_s:g} s")
+            self._hand = connection.dup()
+
+    def begin(self) -> None:
+        """To be called at the last moment before the first byte. Raises Unavailable: then none is sent."""
+        if self.is_too_late():
+            raise Unavailable(
+                "not sent: when the connection stood, too much time had gone by since the claim"
+            )
+        self.go_on()
+        self.has_begun = True
+
+    def go_on(self) -> None:
+        """To be called before every piece. Raises Unavailable, OutcomeUnknown: then it is not sent."""
+        if self.took_s() > self.limit_s:
+            kind = OutcomeUnknown if self.has_begun else Unavailable
+            raise kind(f"given up: not sent within {self.limit_s:g} s")
+
+    def _cut_off(self) -> None:
+        with self._lock:
+            self.is_cut_off = True
+            if self._hand is not None:
+                with suppress(OSError):  # the other side was quicker
+                    self._hand.shutdown(socket.SHUT_RDWR)
+
+
+class _Connection(HTTPConnection):
+    """Connects to the very addresses that were looked up and judged; asks before it sends anything."""
+
+    def __init__(self, *args: Any, conversation: _Conversation, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._conversation = conversation
+
+    def _new_conn(self) -> socket.socket:
+        addresses = self._look_up()
+        allowed = [a for a in addresses if self._conversation.may_be_private or is_public(a)]
+        if not allowed:
+            # No refusal for good: a router whose line is down answers so for every name.
+            raise Unavailable(
+                f"not sent: {self.host} is {' and '.join(addresses)}, no public address. If the receiver "
+                "is on this machine or in your own network, say allow_private = true for the channel"
+            )
+        failures: list[HTTPError] = []
+        for address in allowed:
+            self._conversation.go_on()
+            try:
+                connection = sockets.create_connection(
+                    (address, self.port), self.timeout, socket_options=self.socket_options
+                )
+            except TimeoutError:
+                failures.append(ConnectTimeoutError(self, f"{address} does not answer"))
+            except OSError as error:
+                failures.append(NewConnectionError(self, str(error)))
+            else:
+                try:
+                    self._conversation.hold(connection)
+                except BaseException:
+                    connection.close()
+                    raise
+                return connection
+        raise failures[-1]
+
+    def _look_up(self) -> list[str]:
+        """The addresses of the host. A resolver cannot be interrupted: it is asked in a thread of its
+        own, which ends when it answers, to nobody if that is too late."""
+        found: Future[list[Any]] = Future()
+        question = partial(socket.getaddrinfo, self._dns_host, self.port, type=socket.SOCK_STREAM)
+        Thread(target=_fulfil, args=(found, question), daemon=True).start()
+        try:
+            entries = found.result(LOOK_UP_TIMEOUT_S)
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except UnicodeError as error:
+            raise LocationParseError(f"{self.host!r}, {error}") from error
+        except TimeoutError as error:
+            raise Unavailable(
+                f"no connection: {self.host} was not found within {LOOK_UP_TIMEOUT_S:g} s"
+            ) from error
+        return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+
+    def endheaders(self, *args: Any, **options: Any) -> None:
+        """From here on the request itself is sent. (To a proxy, CONNECT went another way.)"""
+        if self.sock is None:
+            self.connect()  # else the first byte would do it, after the look at the clock
+        self._conversation.begin()
+        super().endheaders(*args, **options)
+
+    def send(self, data: Any) -> None:
+        for start in range(0, len(data), PIECE_BYTES):
+            self._conversation.go_on()
+            super().send(data[start : start + PIECE_BYTES])
+
+
+class _TlsConnection(_Connection, HTTPSConnection):
+    pass
+
+
+class _Adapter(HTTPAdapter):
+    """Has every connection made by `_Connection`, for this conversation."""
+
+    def __init__(self, conversation: _Conversation) -> None:
+        self._conversation = conversation
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = self._pools()
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = self._pools()
+        return manager
+
+    def _pools(self) -> Any:
+        return {
+            "http": partial(_pool, HTTPConnectionPool, _Connection, self._conversation),
+            "https": partial(_pool, HTTPSConnectionPool, _TlsConnection, self._conversation),
+        }
+
+
+def _pool(
+    kind: Any,
+    connection: type[_Connection],
+    conversation: _Conversation,
+    *args: Any,
+    **options: Any,
+) -> Any:
+    pool = kind(*args, **options)
+    pool.ConnectionCls = partial(connection, conversation=conversation)
+    return pool
+
+
 class _Session(requests.Session):
     """Knows no redirects.
 
@@ -61,56 +252,15 @@ class _Session(requests.Session):
     redirect, however long, and fails on a malformed Location (Session.send, resolve_redirects).
     """
 
+    def __init__(self, conversation: _Conversation, proxy: str | None) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.proxies = {} if proxy is None else {"http": proxy, "https": proxy}
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, _Adapter(conversation))
+
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         return None
-
-
-class _NotPublic(Exception):  # no OSError: urllib3 would make that another's
-    """Every address of the host is a private one."""
-
-
-class _PublicConnection(HTTPConnection):
-    """Connects to public addresses alone: to the very ones that were looked up and judged."""
-
-    def _new_conn(self) -> socket.socket:
-        host = self._dns_host
-        try:
-            found = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
-        except socket.gaierror as error:
-            raise NameResolutionError(self.host, self, error) from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        public = [address for address in addresses if is_public(address)]
-        if not public:
-            raise _NotPublic(f"{self.host} is {' and '.join(addresses)}")
-        failures: list[HTTPError] = []
-        for address in public:
-            try:
-                return sockets.create_connection(
-                    (address, self.port), self.timeout, socket_options=self.socket_options
-                )
-            except TimeoutError:
-                failures.append(ConnectTimeoutError(self, f"{address} does not answer"))
-            except OSError as error:
-                failures.append(NewConnectionError(self, str(error)))
-        raise failures[-1]
-
-
-class _PublicTlsConnection(_PublicConnection, HTTPSConnection):
-    pass
-
-
-class _PublicPool(HTTPConnectionPool):
-    ConnectionCls = _PublicConnection
-
-
-class _PublicTlsPool(HTTPSConnectionPool):
-    ConnectionCls = _PublicTlsConnection
-
-
-class _PublicAdapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicTlsPool}
 
 
 def post(
@@ -121,85 +271,86 @@ def post(
     *,
     allow_private: bool = False,
     proxy: str | None = None,
+    is_too_late: Callable[[], bool] = lambda: False,
 ) -> Answer:
     """POST `body`; returns the answer if it is a 2xx.
 
     `allow_private`: also to this machine and to private networks. `proxy`: a URL that everything goes
     through; then it is the proxy that looks the receiver up, and no address is judged here.
+    `is_too_late`: asked once the connection stands, before the first byte; then none is sent.
 
-    Raises Rejected (3xx, 4xx, a private address: as it stands it will never be taken), Unavailable
-    (certainly not taken: no connection, or an answer that says so), OutcomeUnknown (sent, but the
+    Raises Rejected (3xx, 4xx, a URL that is none: as it stands it will never be taken), Unavailable
+    (certainly not taken: nothing was sent, or an answer that says so), OutcomeUnknown (sent, but the
     answer never came or says nothing certain).
     """
-    # A receiver that drips its handshake or headers keeps within every single timeout. So the
-    # conversation has its own thread, which is left behind once all time is up.
-    ended: Future[tuple[requests.Response, str]] = Future()
-    talk = partial(_converse, url, body, headers, allow_private, proxy)
-    Thread(target=_fulfil, args=(ended, talk), daemon=True).start()
-    limit_s = DEADLINE_S + READ_TIMEOUT_S
-    try:
-        response, excerpt = ended.result(limit_s)
-    except TimeoutError as error:
-        raise OutcomeUnknown(f"no whole answer within {limit_s:g} s") from error
+    may_be_private = allow_private or proxy is not None
+    with _Conversation(is_too_late, may_be_private) as conversation:
+        response, excerpt = _converse(conversation, url, body, headers, proxy)
     return _judge(response, excerpt, now)
 
 
-def _fulfil(
-    ended: Future[tuple[requests.Response, str]],
-    talk: Callable[[], tuple[requests.Response, str]],
-) -> None:
-    try:
-        ended.set_result(talk())
-    except BaseException as error:  # raised again by whoever waits for the result
-        ended.set_exception(error)
-
-
 def _converse(
-    url: str, body: bytes, headers: Mapping[str, str], allow_private: bool, proxy: str | None
+    conversation: _Conversation,
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    proxy: str | None,
 ) -> tuple[requests.Response, str]:
     """One request and the beginning of its answer's body."""
-    started = time.monotonic()
-    with _Session() as session:
-        session.trust_env = False
-        if proxy is not None:
-            session.proxies = {"http": proxy, "https": proxy}
-        elif not allow_private:
-            session.mount("http://", _PublicAdapter())
-            session.mount("https://", _PublicAdapter())
-        try:
-            response = session.post(
+    try:
+        with (
+            _Session(conversation, proxy) as session,
+            session.post(
                 url,
                 data=body,
                 headers={"User-Agent": f"artbot/{__version__}", **headers},
                 timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
                 allow_redirects=False,
                 stream=True,
-            )
-            with response:
-                return response, _read_excerpt(response, started)
-        except requests.exceptions.ConnectTimeout as error:
-            raise Unavailable(f"no connection within {CONNECT_TIMEOUT_S:g} s") from error
-        except requests.exceptions.ReadTimeout as error:
-            raise OutcomeUnknown(f"no answer within {READ_TIMEOUT_S:g} s") from error
-        except requests.exceptions.ProxyError as error:  # raised only until it has let us through
-            raise Unavailable(f"no connection through the proxy: {_reason(error)}") from error
-        except requests.exceptions.SSLError as error:
-            # Only a refused certificate is certain to come before the request.
-            kind = Unavailable if "CERTIFICATE_VERIFY_FAILED" in str(error) else OutcomeUnknown
-            raise kind(f"TLS failed: {_reason(error)}") from error
-        except _NotPublic as error:
-            raise Rejected(
-                f"not sent: {error}, no public address. If the receiver is on this machine or in your "
-                "own network, say allow_private = true for the channel"
-            ) from error
-        except requests.exceptions.ConnectionError as error:
-            if _never_connected(error):
-                raise Unavailable(f"no connection: {_reason(error)}") from error
-            raise OutcomeUnknown(f"the connection broke off: {_reason(error)}") from error
-        except (requests.exceptions.InvalidURL, LocationParseError) as error:
-            raise Rejected(f"the URL cannot be used: {_reason(error)}") from error
-        except requests.exceptions.RequestException as error:
-            raise OutcomeUnknown(f"{type(error).__name__}: {_reason(error)}") from error
+            ) as response,
+        ):
+            # http.client takes the end of the stream for the end of the headers.
+            if conversation.is_cut_off:
+                raise OutcomeUnknown(f"no whole answer within {conversation.limit_s:g} s")
+            return response, _read_excerpt(response, conversation)
+    except DeliveryError:
+        raise
+    except (requests.exceptions.InvalidURL, LocationParseError) as error:
+        raise Rejected(f"the URL cannot be used: {_reason(error)}") from error
+    except Exception as error:  # whatever it was, what counts is whether anything was sent
+        kind = OutcomeUnknown if conversation.has_begun else Unavailable
+        raise kind(_what_happened(error, conversation)) from error
+
+
+def _what_happened(error: Exception, conversation: _Conversation) -> str:
+    has_begun = conversation.has_begun
+    if conversation.is_cut_off:
+        return (
+            f"no {'whole answer' if has_begun else 'connection'} within {conversation.limit_s:g} s"
+        )
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return f"no connection within {CONNECT_TIMEOUT_S:g} s"
+    if isinstance(error, requests.exceptions.ReadTimeout) and has_begun:
+        return f"no answer within {READ_TIMEOUT_S:g} s"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return f"no connection through the proxy: {_reason(error)}"
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"TLS failed: {_reason(error)}"
+    if not isinstance(error, requests.exceptions.RequestException | HTTPError | OSError):
+        return f"unexpected {type(error).__name__}: {_reason(error)}"
+    return f"{'the connection broke off' if has_begun else 'no connection'}: {_reason(error)}"
+
+
+def _fulfil(promised: Future[list[Any]], question: Callable[[], list[Any]]) -> None:
+    try:
+        promised.set_result(question())
+    except BaseException as error:  # raised again by whoever waits for the result
+        promised.set_exception(error)
+
+
+def _seconds() -> float:
+    """Of a clock that nobody sets and that, on Linux, goes on while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _judge(response: requests.Response, excerpt: str, now: datetime) -> Answer:
@@ -240,12 +391,12 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
         return None
 
 
-def _read_excerpt(response: requests.Response, started: float) -> str:
+def _read_excerpt(response: requests.Response, conversation: _Conversation) -> str:
     """The beginning of the answer. An endless or dripping one is cut off: the status is what counts."""
     content = b""
     try:
         # read1 returns what has come so far; read and iter_content wait for a whole chunk.
-        while len(content) < MAX_ANSWER_BYTES and time.monotonic() - started < DEADLINE_S:
+        while len(content) < MAX_ANSWER_BYTES and conversation.took_s() < DEADLINE_S:
             chunk = response.raw.read1(4096, decode_content=True)
             if not chunk:
                 break
@@ -259,15 +410,6 @@ def _one_line(text: str) -> str:
     """Redacted, and harmless to a log or a terminal: no control characters."""
     shown = "".join(c if c.isprintable() else " " for c in redact(text))
     return " ".join(shown.split())
-
-
-def _never_connected(error: requests.exceptions.ConnectionError) -> bool:
-    """Whether it failed before any byte of the request could have been read by the other side."""
-    from urllib3.exceptions import NameResolutionError, NewConnectionError
-
-    cause = error.args[0] if error.args else None
-    reason = getattr(cause, "reason", cause)
-    return isinstance(reason, NewConnectionError | NameResolutionError)
 
 
 def _reason(error: BaseException) -> str:

@@ -8,37 +8,29 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from artbot.domain.candidate import CandidateState
-from artbot.domain.channel import ChannelState
+from artbot.domain.channel import CHANNEL, ChannelState
 from artbot.domain.delivery import (
     DELIVERY,
     LATE_EFFECT,
     RETRIABLE,
     WAITING,
     DeliveryState,
-    may_have_landed,
 )
 from artbot.errors import NotAllowed, UsageError
 from artbot.mark import Mark
-from artbot.publishing.standing import get_standing, stop
-from db import chain
+from artbot.publishing.acts import Actor as Actor
+from artbot.publishing.acts import log_of_channel, log_of_delivery
+from artbot.publishing.clocks import last_began_at, open_attempts
+from artbot.publishing.reading import find_delivery
+from artbot.publishing.standing import get_standing, note_success, stop
 from db.engine import Database
-from db.models import Delivery, Intervention, WorkplaceRow
-
-
-@dataclass(frozen=True)
-class Actor:
-    """Who intervenes, through which face, and why if they said so."""
-
-    by: str
-    via: str
-    reason: str | None = None
+from db.models import Delivery, WorkplaceRow
 
 
 def retry(database: Database, delivery_id: int, actor: Actor, now: datetime) -> Delivery:
@@ -49,7 +41,7 @@ def retry(database: Database, delivery_id: int, actor: Actor, now: datetime) -> 
     work in quarantine, or its channel stopped).
     """
     with database.write() as session:
-        delivery = _get(session, delivery_id)
+        delivery = find_delivery(session, delivery_id)
         if delivery.state not in (*RETRIABLE, *WAITING):
             raise NotAllowed(
                 f"delivery {delivery_id} is {delivery.state}: {_instead_of_retry(delivery)}"
@@ -69,10 +61,10 @@ def retry(database: Database, delivery_id: int, actor: Actor, now: datetime) -> 
         standing.rests_until = None
         was = delivery.state
         if was in RETRIABLE:
-            _move(delivery, DeliveryState.QUEUED)
+            DELIVERY.move(delivery, DeliveryState.QUEUED)
             delivery.num_attempts = 0
         delivery.next_at = now
-        _log(session, "retry", actor, now, delivery, was)
+        log_of_delivery(session, "retry", actor, now, delivery, was)
         return delivery
 
 
@@ -89,41 +81,41 @@ def resolve(
     "It was not" is believed only once no attempt can take effect any more. Raises UsageError, NotAllowed.
     """
     with database.write() as session:
-        delivery = _get(session, delivery_id)
+        delivery = find_delivery(session, delivery_id)
         if delivery.state != DeliveryState.UNCERTAIN:
             raise NotAllowed(
                 f"delivery {delivery_id} is {delivery.state}: there is nothing to resolve."
             )
         was = delivery.state
         if was_posted:
-            _move(delivery, DeliveryState.DELIVERED)
+            DELIVERY.move(delivery, DeliveryState.DELIVERED)
             delivery.delivered_at, delivery.remote_url, delivery.last_error = now, url, None
+            note_success(session, delivery.channel, now)
         else:
             _check_no_late_effect(session, delivery, now)
-            _move(delivery, DeliveryState.QUEUED)
+            DELIVERY.move(delivery, DeliveryState.QUEUED)
             delivery.num_attempts, delivery.next_at, delivery.last_error = 0, now, None
-        _log(session, "posted" if was_posted else "absent", actor, now, delivery, was)
+        log_of_delivery(session, "posted" if was_posted else "absent", actor, now, delivery, was)
         return delivery
 
 
 def withdraw(database: Database, delivery_id: int, actor: Actor, now: datetime) -> Delivery:
     """Cancel a delivery that nobody can have received. Raises UsageError, NotAllowed."""
     with database.write() as session:
-        delivery = _get(session, delivery_id)
+        delivery = find_delivery(session, delivery_id)
         if delivery.state == DeliveryState.CANCELLED:
             return delivery
-        absent_at = [i.at for i in delivery.interventions if i.act == "absent"]
-        if not DELIVERY.allows(delivery.state, DeliveryState.CANCELLED) or may_have_landed(
-            delivery.attempts, absent_at
+        if not DELIVERY.allows(delivery.state, DeliveryState.CANCELLED) or open_attempts(
+            delivery, session, now
         ):
             raise NotAllowed(
                 f"delivery {delivery_id} is {delivery.state}: {delivery.channel} has it, or may have. "
                 "What the world has seen cannot be taken back from here."
             )
         was = delivery.state
-        _move(delivery, DeliveryState.CANCELLED)
+        DELIVERY.move(delivery, DeliveryState.CANCELLED)
         delivery.last_error = None
-        _log(session, "withdraw", actor, now, delivery, was)
+        log_of_delivery(session, "withdraw", actor, now, delivery, was)
         return delivery
 
 
@@ -160,9 +152,9 @@ def replay(
             .order_by(Delivery.id)
         ).all()
         for delivery in deliveries:
-            _move(delivery, DeliveryState.QUEUED)
+            DELIVERY.move(delivery, DeliveryState.QUEUED)
             delivery.num_attempts, delivery.next_at = 0, now
-            _log(session, "replay", actor, now, delivery, DeliveryState.DELIVERED)
+            log_of_delivery(session, "replay", actor, now, delivery, DeliveryState.DELIVERED)
         return list(deliveries)
 
 
@@ -173,7 +165,7 @@ def pause_channel(database: Database, name: str, actor: Actor, now: datetime) ->
         standing = get_standing(session, name, now)
         was = standing.state
         stop(standing, ChannelState.PAUSED, actor.reason or f"paused by {actor.by}", now)
-        _log(session, "pause", actor, now, None, was, channel=name, to=standing.state)
+        log_of_channel(session, "pause", actor, now, name, was, standing.state)
         return ChannelState(standing.state)
 
 
@@ -185,9 +177,11 @@ def resume_channel(database: Database, name: str, actor: Actor, now: datetime) -
     with database.write() as session:
         standing = get_standing(session, name, now)
         was = standing.state
-        standing.state, standing.reason, standing.changed_at = ChannelState.ACTIVE, None, now
+        if was != ChannelState.ACTIVE:
+            CHANNEL.move(standing, ChannelState.ACTIVE)
+        standing.reason, standing.changed_at = None, now
         standing.num_failures, standing.failing_since, standing.rests_until = 0, None, None
-        _log(session, "resume", actor, now, None, was, channel=name, to=standing.state)
+        log_of_channel(session, "resume", actor, now, name, was, standing.state)
         held = session.scalars(
             select(Delivery)
             .join(Delivery.candidate)
@@ -198,8 +192,9 @@ def resume_channel(database: Database, name: str, actor: Actor, now: datetime) -
             )
         ).all()
         for delivery in held:
-            _move(delivery, DeliveryState.QUEUED)
+            DELIVERY.move(delivery, DeliveryState.QUEUED)
             delivery.num_attempts, delivery.next_at = 0, now
+            log_of_delivery(session, "resume", actor, now, delivery, DeliveryState.HELD)
         return len(held)
 
 
@@ -241,18 +236,18 @@ def doubt_after_restore(
         ).all()
         for delivery in deliveries:
             was = delivery.state
-            _move(delivery, DeliveryState.UNCERTAIN)
+            DELIVERY.move(delivery, DeliveryState.UNCERTAIN)
             delivery.last_error = "an old database was restored: it may have been posted since"
-            _log(session, "restore", actor, now, delivery, was)
-        _log(session, "restore", actor, now, None, "", to="")
+            log_of_delivery(session, "restore", actor, now, delivery, was)
+        log_of_channel(session, "restore", actor, now, None, "", "")
         return list(deliveries)
 
 
 def _check_no_late_effect(session: Session, delivery: Delivery, now: datetime) -> None:
     """An attempt that a restored database has forgotten may have begun up to the restore."""
-    begun = [attempt.started_at for attempt in delivery.attempts]
     restored_at = session.get_one(WorkplaceRow, 1).restored_at
-    last = max(begun if restored_at is None else [*begun, restored_at], default=None)
+    begun_at = last_began_at(delivery, session, now)
+    last = max((at for at in (begun_at, restored_at) if at is not None), default=None)
     if last is not None and now < last + LATE_EFFECT:
         wait = last + LATE_EFFECT - now
         was = "may have been" if last == restored_at else "was"
@@ -269,43 +264,3 @@ def _instead_of_retry(delivery: Delivery) -> str:
             f"`artbot deliveries resolve {delivery.id} --posted` or `--absent`."
         )
     return "there is nothing to retry."
-
-
-def _get(session: Session, delivery_id: int) -> Delivery:
-    delivery = session.get(Delivery, delivery_id, options=[joinedload(Delivery.candidate)])
-    if delivery is None:
-        raise UsageError(
-            f"there is no delivery {delivery_id}. `artbot deliveries list` shows them."
-        )
-    return delivery
-
-
-def _move(delivery: Delivery, to: DeliveryState) -> None:
-    DELIVERY.require(delivery.state, to, delivery.id)
-    delivery.state = to
-
-
-def _log(
-    session: Session,
-    act: str,
-    actor: Actor,
-    now: datetime,
-    delivery: Delivery | None,
-    was: str,
-    channel: str | None = None,
-    to: str | None = None,
-) -> None:
-    chain.append(
-        session,
-        Intervention(
-            act=act,
-            channel=delivery.channel if delivery else channel,
-            delivery_id=delivery.id if delivery else None,
-            was=was,
-            now=delivery.state if delivery else to,
-            reason=actor.reason,
-            by=actor.by,
-            via=actor.via,
-            at=now,
-        ),
-    )

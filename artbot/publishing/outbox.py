@@ -8,15 +8,19 @@ is sent again under that key; where it does not, the delivery is `uncertain` and
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Select, select, update
-from sqlalchemy.orm import joinedload
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session, joinedload
 
-from artbot.clock import Clock
+from artbot.clock import BootClock, Clock, system_boot
 from artbot.domain.candidate import CandidateState
 from artbot.domain.delivery import (
     DELIVERY,
@@ -25,14 +29,22 @@ from artbot.domain.delivery import (
     DeliveryState,
     Outcome,
     is_recognised,
-    may_have_landed,
     wait_after,
     wait_after_interruption,
 )
-from artbot.errors import DeliveryError, OutcomeUnknown, Rejected, Unavailable
+from artbot.errors import (
+    DeliveryError,
+    OutcomeUnknown,
+    PictureChanged,
+    Rejected,
+    StorageFailed,
+    Unavailable,
+)
 from artbot.failpoints import failpoint
 from artbot.pictures import fault_of, quarantine
+from artbot.publishing.acts import Actor, log_of_delivery
 from artbot.publishing.channels import Parcel, Receipt, Sender
+from artbot.publishing.clocks import open_attempts
 from artbot.publishing.event import artwork_published, event_bytes
 from artbot.publishing.standing import (
     REFUSES_US,
@@ -42,7 +54,7 @@ from artbot.publishing.standing import (
     note_success,
 )
 from artbot.redaction import redact
-from db.engine import Database
+from db.engine import Database, DatabaseUnusable
 from db.models import Attempt, Candidate, Delivery
 
 _OUTCOMES = {
@@ -50,6 +62,12 @@ _OUTCOMES = {
     Unavailable: Outcome.UNAVAILABLE,
     OutcomeUnknown: Outcome.UNKNOWN,
 }
+UNREADABLE_WAIT = timedelta(minutes=5)
+"""A delivery whose picture cannot be read is looked at again after this."""
+RECORD_WITHIN_S = 60.0
+"""So long an answer that came is tried to be written down while somebody else holds the database. Claim,
+sending and this together take less than SENDING_S (artbot.workplace)."""
+RECORD_AGAIN_S = 1.0
 ASK = "it may have been posted, and the channel would not recognise a repetition: look, then say `artbot deliveries resolve`"
 
 
@@ -66,8 +84,9 @@ class Outbox:
     random_share: Callable[[], float]
     """Uniform in [0, 1): jitter."""
     before_send: Callable[[int], None] = lambda attempt_id: None
-    """Called with the attempt's id after it is committed and before the socket opens. Raises OSError:
-    then nothing is sent."""
+    """Called with the attempt's id after it is committed and before the socket opens. Whatever it raises,
+    nothing is sent; after DatabaseUnusable this process must end."""
+    boot: BootClock = system_boot
 
 
 @dataclass(frozen=True)
@@ -119,7 +138,8 @@ def deliver_due(
 ) -> int:
     """Send every delivery that is due now, the longest due first; returns how many were tried.
 
-    Only the worker may call this. Raises db.engine.Fenced when it is the worker no more.
+    Only the worker may call this. `on_sent` is called after each: the place to say that the worker lives.
+    Raises db.engine.DatabaseUnusable, Fenced when it is the worker no more.
     """
     tried = 0
     now = outbox.clock()
@@ -155,11 +175,14 @@ def _deliver(outbox: Outbox, delivery_id: int) -> Sent | None:
     delivery = _load(outbox.database, delivery_id)
     try:
         event = artwork_published(delivery.candidate, outbox.works)
-    except Rejected as error:
+    except PictureChanged as error:
         # Nothing was sent, so there is no attempt to write down: only that the picture is not there.
         return _record_unsendable(outbox, delivery, str(error))
-    parcel = Parcel(delivery.delivery_key, event, event_bytes(event))
-    claimed_at = outbox.clock()
+    except StorageFailed as error:
+        return _put_off(outbox, delivery, str(error))
+    claimed_at, claimed_s = outbox.clock(), outbox.boot()[1]
+    is_too_late = partial(_is_too_late, outbox, claimed_at, claimed_s)
+    parcel = Parcel(delivery.delivery_key, event, event_bytes(event), is_too_late)
     claim = _claim(outbox, delivery, hashlib.sha256(parcel.body).hexdigest(), claimed_at)
     if not isinstance(claim, int):
         return claim
@@ -167,10 +190,13 @@ def _deliver(outbox: Outbox, delivery_id: int) -> Sent | None:
     receipt: Receipt | None = None
     failure: DeliveryError | None = None
     try:
-        if outbox.clock() - claimed_at > SEND_WITHIN:
-            raise Unavailable("not sent: artbot was stopped between the claim and the sending")
         _remember(outbox, claim)
+        if is_too_late():
+            raise Unavailable("not sent: artbot was stopped between the claim and the sending")
         receipt = outbox.senders[delivery.channel].send(parcel, outbox.clock())
+    except DatabaseUnusable as error:
+        _record_unsent(outbox, delivery, claim, error)
+        raise
     except DeliveryError as error:
         failure = error
     except Exception as error:  # a fault of ours in one channel must not hold up all the others
@@ -179,11 +205,24 @@ def _deliver(outbox: Outbox, delivery_id: int) -> Sent | None:
     return _record(outbox, delivery, claim, receipt, failure)
 
 
+def _is_too_late(outbox: Outbox, claimed_at: datetime, claimed_s: float) -> bool:
+    """Whether more than SEND_WITHIN went by since the claim, by either clock: the one can be set back, the
+    other is known on Linux alone."""
+    by_boot = timedelta(seconds=outbox.boot()[1] - claimed_s)
+    return max(outbox.clock() - claimed_at, by_boot) > SEND_WITHIN
+
+
 def _remember(outbox: Outbox, attempt_id: int) -> None:
+    """Raises Unavailable, DatabaseUnusable: then nothing may be sent, and nothing was."""
     try:
         outbox.before_send(attempt_id)
-    except OSError as error:
-        raise Unavailable(f"not sent: {error.filename}: {error.strerror}") from error
+    except DatabaseUnusable:
+        raise
+    except Exception as error:
+        reason = str(getattr(error, "orig", None) or error)
+        if isinstance(error, OSError) and error.filename:
+            reason = f"{error.filename}: {error.strerror}"
+        raise Unavailable(f"not sent: {' '.join(reason.split())}") from error
 
 
 def _claim(outbox: Outbox, read: Delivery, body_sha256: str, now: datetime) -> int | Sent | None:
@@ -195,6 +234,7 @@ def _claim(outbox: Outbox, read: Delivery, body_sha256: str, now: datetime) -> i
         current = session.get_one(Delivery, read.id)
         may_repeat = _may_repeat(current, outbox.recognition.get(current.channel), now)
         to = DeliveryState.SENDING if may_repeat else DeliveryState.UNCERTAIN
+        DELIVERY.require(read.state, to, read.id)
         claimed = session.execute(
             update(Delivery)
             .where(
@@ -223,6 +263,15 @@ def _claim(outbox: Outbox, read: Delivery, body_sha256: str, now: datetime) -> i
         return attempt.id
 
 
+def _record_unsent(
+    outbox: Outbox, claimed: Delivery, attempt_id: int, error: DatabaseUnusable
+) -> None:
+    """This process ends before it sent anything. If that can still be written down, nobody need wonder."""
+    with suppress(DatabaseUnusable, SQLAlchemyError, OSError):
+        failure = Unavailable(f"not sent: {error}")
+        _write_record(outbox, claimed, attempt_id, None, failure, outbox.clock())
+
+
 def _record(
     outbox: Outbox,
     claimed: Delivery,
@@ -230,16 +279,45 @@ def _record(
     receipt: Receipt | None,
     failure: DeliveryError | None,
 ) -> Sent:
+    """Write down how the attempt ended. A database that somebody else keeps busy, or a server that is away
+    for a moment, is waited for: without this row nobody knows what the receiver said."""
     now = outbox.clock()
+    give_up_at = time.monotonic() + RECORD_WITHIN_S
+    while True:
+        try:
+            return _write_record(outbox, claimed, attempt_id, receipt, failure, now)
+        except (OperationalError, InterfaceError) as error:
+            if not _may_pass(error) or time.monotonic() >= give_up_at:
+                raise
+            time.sleep(RECORD_AGAIN_S)
+
+
+def _may_pass(error: DBAPIError) -> bool:
+    """Whether it may soon be over by itself: a file that somebody else reads or writes, a server that is
+    away. Not a full disk."""
+    name = getattr(error.orig, "sqlite_errorname", None)
+    return name is None or name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+def _write_record(
+    outbox: Outbox,
+    claimed: Delivery,
+    attempt_id: int,
+    receipt: Receipt | None,
+    failure: DeliveryError | None,
+    now: datetime,
+) -> Sent:
     with outbox.database.write() as session:
         delivery = session.get_one(Delivery, claimed.id)
         attempt = session.get_one(Attempt, attempt_id)
+        if attempt.outcome is not None:  # an earlier try was kept, but the server could not say so
+            return _sent(delivery, claimed.candidate.name, attempt.detail or "")
         attempt.finished_at = now
         if failure is None:
             assert receipt is not None
             attempt.outcome, attempt.status = Outcome.DELIVERED, receipt.status
             attempt.detail = redact(receipt.detail)
-            _move(delivery, DeliveryState.DELIVERED)
+            DELIVERY.move(delivery, DeliveryState.DELIVERED)
             delivery.delivered_at = now
             delivery.last_error = None
             note_success(session, delivery.channel, now)
@@ -249,6 +327,11 @@ def _record(
             attempt.detail = delivery.last_error = redact(str(failure))
             note_failure(session, delivery.channel, failure, now)
             _plan_next(outbox, delivery, failure, now)
+            if (
+                delivery.state == DeliveryState.HELD
+            ):  # with its channel; what follows is told as well
+                actor = Actor("artbot", "publishing", attempt.detail)
+                log_of_delivery(session, "pause", actor, now, delivery, DeliveryState.SENDING)
         return _sent(delivery, claimed.candidate.name, attempt.detail or "")
 
 
@@ -256,7 +339,7 @@ def _plan_next(outbox: Outbox, delivery: Delivery, failure: DeliveryError, now: 
     """Refused: a person must act. Otherwise the next time of the schedule, until it is spent."""
     if isinstance(failure, Rejected):
         is_held = failure.status in REFUSES_US
-        _move(delivery, DeliveryState.HELD if is_held else DeliveryState.FAILED)
+        DELIVERY.move(delivery, DeliveryState.HELD if is_held else DeliveryState.FAILED)
         return
     wait_s = wait_after(delivery.num_attempts, outbox.random_share(), failure.retry_after_s)
     _move_on(delivery, wait_s, outbox.recognition.get(delivery.channel), now)
@@ -268,23 +351,24 @@ def _move_on(
     """Wait so long and try again; None gives up; a person is asked where trying could post twice."""
     next_at = now + timedelta(seconds=wait_s or 0.0)
     if not _may_repeat(delivery, recognises_for, next_at):
-        _move(delivery, DeliveryState.UNCERTAIN)
+        DELIVERY.move(delivery, DeliveryState.UNCERTAIN)
         delivery.last_error = f"{delivery.last_error}; {ASK}"
     elif wait_s is None:
-        _move(delivery, DeliveryState.DEAD)
+        DELIVERY.move(delivery, DeliveryState.DEAD)
     else:
-        _move(delivery, DeliveryState.RETRY_WAIT)
+        DELIVERY.move(delivery, DeliveryState.RETRY_WAIT)
         delivery.next_at = next_at
 
 
 def _may_repeat(delivery: Delivery, recognises_for: timedelta | None, at: datetime) -> bool:
     """Whether sending at `at` cannot make a second post: no attempt may have taken effect, or the
     receiver still recognises the key then."""
-    absent_at = [i.at for i in delivery.interventions if i.act == "absent"]
-    open_attempts = may_have_landed(delivery.attempts, absent_at)
-    if not open_attempts:
+    session = Session.object_session(delivery)
+    assert session is not None
+    unknown = open_attempts(delivery, session, at)
+    if not unknown:
         return True
-    return is_recognised(recognises_for, at - open_attempts[0].started_at)
+    return is_recognised(recognises_for, at - min(attempt.started_at for attempt in unknown))
 
 
 def _record_unsendable(outbox: Outbox, read: Delivery, reason: str) -> Sent | None:
@@ -303,8 +387,19 @@ def _record_unsendable(outbox: Outbox, read: Delivery, reason: str) -> Sent | No
         return _sent(delivery, read.candidate.name, reason)
 
 
+def _put_off(outbox: Outbox, read: Delivery, reason: str) -> Sent | None:
+    """Its picture cannot be read now: nothing is said against it, and no other delivery waits for it."""
+    with outbox.database.write() as session:
+        delivery = session.get_one(Delivery, read.id)
+        if (delivery.state, delivery.next_at) != (read.state, read.next_at):
+            return None
+        delivery.next_at = outbox.clock() + UNREADABLE_WAIT
+        delivery.last_error = reason
+        return _sent(delivery, read.candidate.name, reason)
+
+
 def _sent(delivery: Delivery, work: str, detail: str) -> Sent:
-    is_waiting = delivery.state == DeliveryState.RETRY_WAIT
+    is_waiting = delivery.state in WAITING
     return Sent(
         work=work,
         channel=delivery.channel,
@@ -325,8 +420,3 @@ def _load(database: Database, delivery_id: int) -> Delivery:
                 joinedload(Delivery.candidate).joinedload(Candidate.checkpoint),
             ],
         )
-
-
-def _move(delivery: Delivery, to: DeliveryState) -> None:
-    DELIVERY.require(delivery.state, to, delivery.id)
-    delivery.state = to

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy.orm.interfaces import ORMOption
 
 from artbot.domain.delivery import DeliveryState
 from artbot.errors import UsageError
 from db.engine import Database
 from db.models import ChannelStatus, Delivery
+
+LARGEST_ID = 2**31 - 1
+"""PostgreSQL takes no larger number for one of its ids, not even to say that it has none such."""
 
 
 def list_deliveries(
@@ -27,14 +31,20 @@ def list_deliveries(
 def get_delivery(database: Database, delivery_id: int) -> Delivery:
     """One delivery with its candidate, attempts and interventions. Raises UsageError."""
     with database.read() as session:
-        delivery = session.get(
-            Delivery,
+        return find_delivery(
+            session,
             delivery_id,
-            options=[
-                joinedload(Delivery.candidate),
-                selectinload(Delivery.attempts),
-                selectinload(Delivery.interventions),
-            ],
+            selectinload(Delivery.attempts),
+            selectinload(Delivery.interventions),
+        )
+
+
+def find_delivery(session: Session, delivery_id: int, *options: ORMOption) -> Delivery:
+    """The delivery with its candidate. Raises UsageError if there is none."""
+    delivery = None
+    if abs(delivery_id) <= LARGEST_ID:
+        delivery = session.get(
+            Delivery, delivery_id, options=[joinedload(Delivery.candidate), *options]
         )
     if delivery is None:
         raise UsageError(

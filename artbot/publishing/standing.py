@@ -7,9 +7,17 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, exists, or_
 from sqlalchemy.orm import Session
 
-from artbot.domain.channel import CHANNEL, FAILING_TOO_LONG, ChannelState, rest_after
+from artbot.domain.channel import (
+    CHANNEL,
+    FAILING_TOO_LONG,
+    FAILURES_BEFORE_REST,
+    ChannelState,
+    rest_after,
+)
 from artbot.domain.delivery import MAX_RETRY_AFTER_S
 from artbot.errors import DeliveryError, Rejected
+from artbot.publishing.acts import Actor, log_of_channel
+from artbot.redaction import redact
 from db.models import ChannelStatus, Delivery
 
 REFUSES_US = (401, 403)
@@ -38,8 +46,9 @@ def note_success(session: Session, name: str, now: datetime) -> None:
 
 
 def note_failure(session: Session, name: str, failure: DeliveryError, now: datetime) -> None:
-    """Pause, disable or rest the channel as its answer asks for."""
+    """Pause, disable or rest the channel as its answer asks for; what stops it is logged as artbot's act."""
     status = get_standing(session, name, now)
+    was = status.state
     if failure.status in REFUSES_US:
         stop(status, ChannelState.PAUSED, f"it refuses our credentials: {failure}", now)
     elif failure.status == GONE:
@@ -54,11 +63,16 @@ def note_failure(session: Session, name: str, failure: DeliveryError, now: datet
             timedelta(seconds=min(failure.retry_after_s or 0.0, MAX_RETRY_AFTER_S)),
         )
         status.rests_until = now + rest if rest else None
-        if now - status.failing_since >= FAILING_TOO_LONG:
+        # Two failures a week apart, with nothing to send in between, are no week of failures.
+        has_failed_often = status.num_failures >= FAILURES_BEFORE_REST
+        if has_failed_often and now - status.failing_since >= FAILING_TOO_LONG:
             days = (now - status.failing_since).days
             stop(
                 status, ChannelState.PAUSED, f"nothing got through for {days} days: {failure}", now
             )
+    if status.state != was:
+        actor = Actor("artbot", "publishing", status.reason)
+        log_of_channel(session, "pause", actor, now, name, was, status.state)
 
 
 def stop(status: ChannelStatus, state: ChannelState, reason: str, now: datetime) -> None:
@@ -67,14 +81,17 @@ def stop(status: ChannelStatus, state: ChannelState, reason: str, now: datetime)
         return
     if not CHANNEL.allows(status.state, state):  # disabled already: that says more
         return
-    status.state, status.reason, status.changed_at = state, reason, now
+    CHANNEL.move(status, state)
+    status.reason, status.changed_at = redact(reason), now
 
 
 def get_standing(session: Session, name: str, now: datetime) -> ChannelStatus:
     """The channel's row, made if it has none yet. In a write session."""
     status = session.get(ChannelStatus, name)
     if status is None:
-        status = ChannelStatus(name=name, state=ChannelState.ACTIVE, changed_at=now, num_failures=0)
+        status = ChannelStatus(
+            name=name, state=CHANNEL.begin(ChannelState.ACTIVE), changed_at=now, num_failures=0
+        )
         session.add(status)
         session.flush()
     return status

@@ -21,8 +21,7 @@ from artbot.domain.candidate import CANDIDATE, CandidateState, expires_before
 from artbot.domain.delivery import DELIVERY, DeliveryState, delivery_key, may_have_landed
 from artbot.errors import NotAllowed, PictureChanged, UsageError
 from artbot.failpoints import failpoint
-from artbot.pictures import BY, fault_of, quarantine
-from db import chain
+from artbot.pictures import BY, fault_of, quarantine, write_decision
 from db.engine import Database
 from db.models import Candidate, Decision, Delivery, WorkplaceRow
 
@@ -78,9 +77,11 @@ def approve(
     Approving an approved work again changes nothing, unless it was approved before there was any
     channel: then it goes out now. With other words or channels it is refused.
 
-    Raises UsageError (no such candidate or channel), NotAllowed (not pending), PictureChanged (the
-    file is not the recorded one; the candidate is quarantined).
+    Raises UsageError (no such candidate or channel, words that are no text), NotAllowed (not pending),
+    PictureChanged (the file is not the recorded one; the candidate is quarantined), StorageFailed (it
+    cannot be read now; nothing is decided).
     """
+    _check_words(words)
     wanted = list(dict.fromkeys(channels if channels is not None else review.channels))
     for channel in wanted:
         if channel not in review.channels:
@@ -185,6 +186,15 @@ def _get(session: Session, candidate_id: int) -> Candidate:
     return candidate
 
 
+def _check_words(words: Words) -> None:
+    """What was typed in another encoding arrives as half characters, which no database keeps."""
+    for name, written in vars(words).items():
+        try:
+            (written or "").encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"the {name} is no UTF-8 text: {written!a}") from error
+
+
 def _check_move(candidate: Candidate, to: CandidateState) -> None:
     """Ask the state machine; the message says what would help."""
     was = CandidateState(candidate.state)
@@ -227,26 +237,7 @@ def _decide(
     clock: Clock,
     undoes: int | None = None,
 ) -> None:
-    was = candidate.state
-    CANDIDATE.require(was, now, candidate.id)
-    candidate.state = now  # before the decision: with it the candidate is written as well
-    candidate.row_version += 1
-    chain.append(
-        session,
-        Decision(
-            candidate_id=candidate.id,
-            was=was,
-            now=now,
-            undoes=undoes,
-            image_sha256=candidate.image_sha256,
-            title=candidate.title,
-            alt=candidate.alt,
-            caption=candidate.caption,
-            by=author.by,
-            via=author.via,
-            at=clock(),
-        ),
-    )
+    write_decision(session, candidate, now, author.by, author.via, clock(), undoes)
 
 
 def _queue(session: Session, candidate: Candidate, channels: Sequence[str], review: Review) -> None:
@@ -263,20 +254,23 @@ def _queue(session: Session, candidate: Candidate, channels: Sequence[str], revi
     for channel in channels:
         delivery = existing.get(channel)
         is_doubtful = may_be_out and review.channels[channel] != timedelta.max
+        state = DeliveryState.UNCERTAIN if is_doubtful else DeliveryState.QUEUED
         if delivery is None:
             assert candidate.image_sha256 is not None
             delivery = Delivery(
                 candidate_id=candidate.id,
                 channel=channel,
+                state=DELIVERY.begin(state),
                 delivery_key=delivery_key(
                     workplace.workplace_id, candidate.name, candidate.image_sha256, channel
                 ),
                 created_at=now,
             )
             session.add(delivery)
-        elif delivery.state != DeliveryState.CANCELLED:
+        elif delivery.state == DeliveryState.CANCELLED:
+            DELIVERY.move(delivery, state)
+        else:
             continue
-        delivery.state = DeliveryState.UNCERTAIN if is_doubtful else DeliveryState.QUEUED
         delivery.last_error = _MAY_BE_OUT if is_doubtful else None
         delivery.num_attempts = 0
         delivery.next_at = now + review.undo_time
@@ -330,7 +324,8 @@ def _cancel_deliveries(candidate: Candidate) -> None:
             "What the world has seen cannot be taken back from here."
         )
     for delivery in candidate.deliveries:
-        delivery.state = DeliveryState.CANCELLED
+        if delivery.state != DeliveryState.CANCELLED:
+            DELIVERY.move(delivery, DeliveryState.CANCELLED)
         delivery.last_error = None
 
 

@@ -35,17 +35,25 @@ def list_candidates(
 
 
 def has_batch(database: Database, key: str) -> bool:
+    if not key.isprintable():  # no database could be asked for it
+        return False
     with database.read() as session:
         return session.scalar(select(Batch.id).where(Batch.key == key)) is not None
 
 
+LARGEST_ID = 2**31 - 1
+"""PostgreSQL keeps no larger one; whoever types more has mistyped."""
+
+
 def find_candidate(database: Database, typed: str) -> int:
     """The id of the candidate a person means: its number, or its name. Raises UsageError."""
+    found: int | None = None
     if typed.isascii() and typed.isdigit():
-        return int(typed)
-    with database.read() as session:
-        found: int | None = session.scalar(select(Candidate.id).where(Candidate.name == typed))
-    if found is None:
+        found = int(typed[:20])  # Python turns 4,300 digits into a number, and no more
+    elif typed.isprintable():  # else no database could be asked for it
+        with database.read() as session:
+            found = session.scalar(select(Candidate.id).where(Candidate.name == typed))
+    if found is None or found > LARGEST_ID:
         raise UsageError(
             f"there is no candidate {typed!r}. Give numbers with spaces between them, or names; "
             "`artbot review --all` lists both."

@@ -7,31 +7,37 @@ when, the next call finds a batch it can finish, and finishes the same one.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from pydantic import ValidationError
 from sqlalchemy import Select, select
 
 from artbot.clock import Clock
 from artbot.config import ScheduleSettings
-from artbot.domain.candidate import MAX_RENDER_ATTEMPTS, BatchState, CandidateState
+from artbot.domain.candidate import (
+    BATCH,
+    CANDIDATE,
+    MAX_RENDER_ATTEMPTS,
+    BatchState,
+    CandidateState,
+)
 from artbot.domain.seeds import seed_for
 from artbot.errors import DeviceFailed, NoCheckpoint, RenderFailed
 from artbot.failpoints import failpoint
-from artbot.files import move_into_place, sha256_of_file
+from artbot.files import make_folder, move_into_place, sha256_of_file
 from artbot.studio import registry
 from artbot.studio.provenance import Origin
-from artbot.studio.refusals import MAX_REASON, refuse_for_good, refused_for_good
+from artbot.studio.refusals import MAX_REASON, Refusals, refuse_for_good, refused_for_good
 from artbot.studio.registry import CheckpointEntry
 from artbot.studio.render import Devices, Painting, RenderChild, RenderOptions
 from db.engine import Database
 from db.models import Batch, Candidate, Checkpoint
 from trainers.errors import CheckpointRefused, WeightsRefused
-from trainers.manifest import class_for
+from trainers.manifest import Manifest, class_for
 
 RECIPE_VERSION = 1
 MAX_FAILED_STARTS = 2
@@ -69,6 +75,9 @@ class Listener:
     """(candidate name, how many are painted, how many there will be)."""
     on_render_error: Callable[[str, str], None]
     """(candidate name, reason)."""
+    on_advanced: Callable[[], None] = lambda: None
+    """A child was started or a picture painted, or neither: what may take its whole time limit has ended.
+    May raise; then nothing more is begun."""
 
 
 def unfinished_batches(database: Database, schedule: str | None = None) -> list[str]:
@@ -113,32 +122,50 @@ def _make(studio: Studio, key: str, listener: Listener, should_stop: Callable[[]
         assert sha256 is not None
         with ExitStack() as stack:
             try:
-                child = _start(stack, kept_generator(studio, sha256), devices)
-            except CheckpointRefused as refused:
-                _fail_rest(studio.database, key, f"its generator cannot be used: {refused}")
+                child = _start(stack, kept_generator(studio, sha256), devices, listener)
+            except (WeightsRefused, registry.GeneratorLost) as final:
+                _fail_rest(studio.database, key, f"its generator cannot be used: {final}")
                 return
+            except CheckpointRefused as refused:  # the disk it lies on may be back tomorrow
+                raise NoCheckpoint(f"its generator cannot be used now: {refused}") from refused
             _paint_all(studio, key, child, listener, devices, should_stop)
 
 
 def kept_generator(studio: Studio, sha256: str) -> Path:
     """The kept copy of a generator that was used before; a damaged one is taken anew from checkpoints/.
 
-    Raises CheckpointRefused when neither is whole.
+    Raises GeneratorLost when neither is whole, CheckpointRefused when nobody can know now.
     """
     try:
         return registry.open_kept(sha256, studio.generators)
     except CheckpointRefused as refused:
-        for entry in registry.list_checkpoints(studio.checkpoints):
+        entries = registry.list_checkpoints(studio.checkpoints)
+        for entry in entries:
             if (
                 entry.manifest
                 and entry.manifest.sha256 == sha256
+                and _is_as_recorded(studio.database, entry.manifest)
                 and registry.verify(entry) is None
             ):
-                shutil.rmtree(studio.generators / sha256, ignore_errors=True)
                 return registry.keep(entry, studio.generators)
-        raise CheckpointRefused(
+        # Where there is no checkpoint at all, that disk may be the one that is away.
+        is_lost = bool(entries) and registry.is_damaged(sha256, studio.generators)
+        raise (registry.GeneratorLost if is_lost else CheckpointRefused)(
             f"{refused}, and {studio.checkpoints} holds no whole checkpoint with sha256 {sha256[:12]}…"
         ) from refused
+
+
+def _is_as_recorded(database: Database, manifest: Manifest) -> bool:
+    """Whether these weights, if they ever painted, painted as that very generator."""
+    with database.read() as session:
+        row = session.get(Checkpoint, manifest.sha256)
+    if row is None:
+        return True
+    try:
+        recorded = Manifest.model_validate(row.manifest)
+    except ValidationError:  # written by another artbot
+        return True
+    return registry.identity_of(recorded) == registry.identity_of(manifest)
 
 
 @contextmanager
@@ -148,19 +175,19 @@ def _best_generator(
     """The best checkpoint that can really paint, loaded. Raises NoCheckpoint listing every refusal."""
     settings = studio.schedules.get(schedule)
     wanted = settings.checkpoint if settings else registry.LATEST
+    dataset = settings.dataset if settings else None
     known = refused_for_good(studio.database)
     refusals, num_failed_starts = [], 0
-    for entry in registry.choose(studio.checkpoints, wanted):
+    for entry in registry.choose(studio.checkpoints, wanted, dataset):
         if num_failed_starts == MAX_FAILED_STARTS:
             break
-        name = entry.folder.name
+        name = entry.name
         with ExitStack() as stack:
             try:
                 _check_class(entry, settings.class_name if settings else None)
-                if entry.manifest and entry.manifest.sha256 in known:
-                    raise CheckpointRefused(known[entry.manifest.sha256].reason)
+                _check_identity(studio.database, entry, known)
                 kept = registry.keep(entry, studio.generators)
-                child = _start(stack, kept, devices)
+                child = _start(stack, kept, devices, listener)
             except CheckpointRefused as refused:
                 reason = str(refused)[:MAX_REASON]
                 if entry.manifest and _lies_in_the_weights(studio, entry.manifest.sha256, refused):
@@ -196,13 +223,15 @@ def _lies_in_the_weights(studio: Studio, sha256: str, refused: CheckpointRefused
     return True
 
 
-def _start(stack: ExitStack, kept: Path, devices: Devices) -> RenderChild:
+def _start(stack: ExitStack, kept: Path, devices: Devices, listener: Listener) -> RenderChild:
     """A child with that generator loaded, ended with `stack`. Raises as RenderChild does."""
     while True:
         try:
             return stack.enter_context(RenderChild(kept, devices.options))
         except DeviceFailed as error:
             devices.failed(error)
+        finally:
+            listener.on_advanced()
 
 
 def _check_class(entry: CheckpointEntry, class_name: str | None) -> None:
@@ -213,6 +242,19 @@ def _check_class(entry: CheckpointEntry, class_name: str | None) -> None:
             f"its classes are {', '.join(known)}" if known else "it was trained without classes"
         )
         raise CheckpointRefused(f"the schedule asks for class {class_name!r}; {listed}")
+
+
+def _check_identity(database: Database, entry: CheckpointEntry, known: Refusals) -> None:
+    """Raise CheckpointRefused for a generator that was refused for good, or is not the one whose works
+    its weights painted: they could never be painted again."""
+    if entry.manifest is None:
+        return
+    if held := known.of(entry.manifest):
+        raise CheckpointRefused(held.reason)
+    if not _is_as_recorded(database, entry.manifest):
+        raise CheckpointRefused(
+            "its weights painted before, with another manifest (architecture, shape or classes)"
+        )
 
 
 def _write_plan(studio: Studio, key: str, entry: CheckpointEntry) -> None:
@@ -232,7 +274,7 @@ def _write_plan(studio: Studio, key: str, entry: CheckpointEntry) -> None:
                 )
             )
             session.flush()
-        batch.state = BatchState.GENERATING
+        BATCH.move(batch, BatchState.GENERATING)
         batch.checkpoint_sha256 = manifest.sha256
         batch.reason = None
         settings = studio.schedules.get(batch.schedule)
@@ -247,7 +289,7 @@ def _write_plan(studio: Studio, key: str, entry: CheckpointEntry) -> None:
                     seed=seed,
                     checkpoint_sha256=manifest.sha256,
                     recipe=_recipe(studio, wanted_class or class_for(seed, manifest)),
-                    state=CandidateState.PLANNED,
+                    state=CANDIDATE.begin(CandidateState.PLANNED),
                     planned_at=now,
                 )
             )
@@ -272,36 +314,49 @@ def _paint_all(
 ) -> None:
     """Paint what is not painted yet; returns early after an error, when the child is to be replaced.
 
-    Raises DeviceFailed when no other child would do better; nothing is held against any picture.
+    Raises DeviceFailed when no other child would do better; nothing is held against any picture. Fenced
+    when another worker took over.
     """
     waiting = _unpainted(studio.database, key)
     total = _load(studio.database, key).num_candidates
     folder = studio.works / key
-    folder.mkdir(parents=True, exist_ok=True)
+    epoch = studio.database.epoch or 0
+    make_folder(folder)
+    _remove_left_overs(folder, epoch)
     for done, candidate in enumerate(waiting, start=total - len(waiting) + 1):
         if should_stop():
             return
         path = folder / f"{candidate.name}.png"
-        temporary = path.with_name(
-            f".{path.name}.tmp"
-        )  # one name per picture: a restart overwrites it
+        # A name of this worker's own: one that was replaced may be painting the same picture.
+        temporary = path.with_name(f".{path.name}.{epoch}.tmp")
         try:
             painting = child.paint(origin_of(candidate), temporary)
+            _record_painting(studio, candidate.id, temporary, path, painting, child)
         except DeviceFailed as error:
             listener.on_render_error(candidate.name, str(error))
+            listener.on_advanced()
             devices.failed(error)
             return
         except RenderFailed as error:
             if not should_stop():
                 listener.on_render_error(candidate.name, str(error))
                 _record_error(studio.database, candidate.id, str(error))
+            listener.on_advanced()
             return
-        _keep_what_lies_there(studio.works, path, painting)
-        move_into_place(temporary, path)
-        failpoint("batch.rendered")
-        _record_painting(studio, candidate.id, path, painting, child)
+        finally:
+            with suppress(OSError):  # of a disk that takes nothing away either
+                temporary.unlink(missing_ok=True)
         devices.painted()
         listener.on_painted(candidate.name, done, total)
+        listener.on_advanced()
+
+
+def _remove_left_overs(folder: Path, epoch: int) -> None:
+    """What workers before this one were painting when they ended."""
+    for path in folder.glob(".*.png*.tmp"):
+        *_, whose, _ = path.name.split(".")
+        if not whose.isdigit() or int(whose) < epoch:
+            path.unlink(missing_ok=True)
 
 
 def _keep_what_lies_there(works: Path, path: Path, painting: Painting) -> None:
@@ -309,8 +364,8 @@ def _keep_what_lies_there(works: Path, path: Path, painting: Painting) -> None:
     another, which an older database was restored over. That one may have been published, so it is kept."""
     if path.exists() and (found := sha256_of_file(path)) != painting.image_sha256:
         aside = works / "found" / f"{path.stem}-{found[:8]}{path.suffix}"
-        aside.parent.mkdir(exist_ok=True)
-        path.replace(aside)
+        make_folder(aside.parent)
+        move_into_place(path, aside)
 
 
 def origin_of(candidate: Candidate) -> Origin:
@@ -324,11 +379,24 @@ def origin_of(candidate: Candidate) -> Origin:
 
 
 def _record_painting(
-    studio: Studio, candidate_id: int, path: Path, painting: Painting, child: RenderChild
+    studio: Studio,
+    candidate_id: int,
+    temporary: Path,
+    path: Path,
+    painting: Painting,
+    child: RenderChild,
 ) -> None:
+    """Put the picture in its place and write it down.
+
+    Both under the lock, which only the worker gets (Fenced): one that was replaced while it painted must
+    not touch what its successor has put there.
+    """
     with studio.database.write() as session:
         candidate = session.get_one(Candidate, candidate_id)
-        candidate.state = CandidateState.PENDING
+        CANDIDATE.move(candidate, CandidateState.PENDING)
+        _keep_what_lies_there(studio.works, path, painting)
+        move_into_place(temporary, path)
+        failpoint("batch.rendered")
         candidate.rendered_at = studio.clock()
         candidate.path = path.relative_to(studio.works).as_posix()
         candidate.image_sha256 = painting.image_sha256
@@ -345,13 +413,14 @@ def _record_error(database: Database, candidate_id: int, error: str) -> None:
         candidate.num_render_errors += 1
         candidate.error = error
         if candidate.num_render_errors >= MAX_RENDER_ATTEMPTS:
-            candidate.state = CandidateState.FAILED
+            CANDIDATE.move(candidate, CandidateState.FAILED)
 
 
 def _fail_rest(database: Database, key: str, error: str) -> None:
     with database.write() as session:
         for candidate in session.scalars(_unpainted_query(key)):
-            candidate.state, candidate.error = CandidateState.FAILED, error
+            CANDIDATE.move(candidate, CandidateState.FAILED)
+            candidate.error = error
 
 
 def _finish(studio: Studio, key: str) -> BatchState:
@@ -361,13 +430,8 @@ def _finish(studio: Studio, key: str) -> BatchState:
         states = [candidate.state for candidate in batch.candidates]
         if batch.state == BatchState.GENERATING and CandidateState.PLANNED not in states:
             failed = states.count(CandidateState.FAILED)
-            batch.state = (
-                BatchState.READY
-                if not failed
-                else BatchState.FAILED
-                if failed == len(states)
-                else BatchState.PARTIAL
-            )
+            state = BatchState.PARTIAL if failed < len(states) else BatchState.FAILED
+            BATCH.move(batch, state if failed else BatchState.READY)
             batch.finished_at = studio.clock()
             batch.reason = None  # what it waited for, if it did
         return BatchState(batch.state)

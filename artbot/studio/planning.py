@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from artbot.config import ScheduleSettings
 from artbot.domain.calendar import CATCH_UP, CLOCK_TOLERANCE, DueDay, deadline, due_days
-from artbot.domain.candidate import BatchState
+from artbot.domain.candidate import BATCH, BatchState
 from db.engine import Database
 from db.models import Batch
 
@@ -92,7 +92,7 @@ def give_up_on_old(database: Database, now: datetime) -> list[str]:
     with database.write() as session:
         old = session.scalars(waited_too_long).all()
         for batch in old:
-            batch.state = BatchState.SKIPPED
+            BATCH.move(batch, BatchState.SKIPPED)
             batch.reason = f"not made in time: {batch.reason or 'the daemon did not get to it'}"
         return [batch.key for batch in old]
 
@@ -145,7 +145,7 @@ def _new_batch(
         schedule=name,
         local_date=day.local_date,
         number=number,
-        state=BatchState.SKIPPED if day.is_missed else BatchState.PLANNED,
+        state=BATCH.begin(BatchState.SKIPPED if day.is_missed else BatchState.PLANNED),
         reason="missed: artbot was not running" if day.is_missed else None,
         num_candidates=settings.candidates,
         due_at=day.due_at,

@@ -3,18 +3,24 @@
 A generator that is used is *kept*: a private copy of the very bytes whose sha256 was checked, in
 `works/generators/<sha256>/`. Rendering reads only that copy, so a trainer, a file sync or a clean-up
 in `checkpoints/` can neither change a picture nor make one irreproducible.
+
+The same weights under another name are the same generator; read as another architecture, or with other
+classes, they are another one (`identity_of`).
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from artbot.domain.text import is_plain, plain
 from artbot.errors import NoCheckpoint
-from artbot.files import fsync_folder, write_atomically
+from artbot.files import fsync_folder, make_folder, sha256_of_file, write_atomically
 from trainers.errors import CheckpointRefused
 from trainers.header import read_header
 from trainers.manifest import (
@@ -27,6 +33,7 @@ from trainers.manifest import (
 from trainers.networks import architecture_names
 
 LATEST = "latest"
+MAX_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,22 @@ class CheckpointEntry:
     manifest: Manifest | None
     refusal: str | None
     """Why it cannot be used, None if its manifest is in order."""
+
+    @property
+    def name(self) -> str:
+        """Its folder's, to be shown: whoever made the folder chose it."""
+        return plain(self.folder.name)
+
+
+class GeneratorLost(CheckpointRefused):
+    """Nothing will paint with it again: its copy is damaged, and no whole original is left."""
+
+
+def identity_of(manifest: Manifest) -> str:
+    """Hex digest of the weights and of what painting takes from the manifest besides: all that makes a
+    seed's picture the one it is."""
+    facts = [manifest.sha256, manifest.arch, asdict(manifest.shape), manifest.class_names]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def list_checkpoints(checkpoints: Path) -> list[CheckpointEntry]:
@@ -67,8 +90,9 @@ def verify(entry: CheckpointEntry) -> str | None:
     return None
 
 
-def choose(checkpoints: Path, wanted: str) -> Iterator[CheckpointEntry]:
-    """Checkpoints to try, best first: all from the latest on for LATEST, else the one of that name.
+def choose(checkpoints: Path, wanted: str, dataset: str | None = None) -> Iterator[CheckpointEntry]:
+    """Checkpoints to try, best first: all from the latest on for LATEST, else the one of that name; of
+    those that learned from `dataset`, if one is named.
 
     Raises NoCheckpoint when there is nothing to try.
     """
@@ -82,6 +106,15 @@ def choose(checkpoints: Path, wanted: str) -> Iterator[CheckpointEntry]:
         raise NoCheckpoint(
             f"no checkpoint in {checkpoints}: train one with `artbot train --dataset NAME`"
         )
+    if dataset is not None:
+        known = {entry.manifest.dataset.name for entry in entries if entry.manifest}
+        if dataset not in known:
+            raise NoCheckpoint(
+                f"no checkpoint in {checkpoints} learned from {dataset!r}, which the schedule asks for; there "
+                f"are some of {', '.join(sorted(known)) or 'no data set'}. Train one with "
+                f"`artbot train --dataset {dataset}`"
+            )
+        entries = [e for e in entries if not e.manifest or e.manifest.dataset.name == dataset]
     return iter(entries)
 
 
@@ -97,12 +130,12 @@ def keep(entry: CheckpointEntry, generators: Path) -> Path:
     kept = generators / entry.manifest.sha256
     if kept.exists():
         copy_verified_weights(entry.folder, entry.manifest, destination=None)
-        try:
-            return open_kept(entry.manifest.sha256, generators)
-        except CheckpointRefused:  # the copy was damaged; the original is whole
-            shutil.rmtree(kept)
+        if _is_kept(entry.manifest, generators):
+            return kept
+        shutil.rmtree(kept)  # the copy was damaged; the original is whole
     building = generators / f".{entry.manifest.sha256[:12]}.{uuid.uuid4().hex[:8]}.tmp"
-    building.mkdir(parents=True)
+    make_folder(generators)
+    building.mkdir()
     try:
         copy_verified_weights(entry.folder, entry.manifest, building / WEIGHTS_FILE)
         read_header(building)
@@ -124,6 +157,24 @@ def open_kept(sha256: str, generators: Path) -> Path:
     return folder
 
 
+def is_damaged(sha256: str, generators: Path) -> bool:
+    """Whether the kept weights were read to their end and are not what they were. What cannot be read now
+    may be whole."""
+    try:
+        return sha256_of_file(generators / sha256 / WEIGHTS_FILE) != sha256
+    except OSError:
+        return False
+
+
+def _is_kept(manifest: Manifest, generators: Path) -> bool:
+    """Whether that very generator is kept, and whole."""
+    try:
+        kept = read_manifest(open_kept(manifest.sha256, generators))
+    except CheckpointRefused:
+        return False
+    return identity_of(kept) == identity_of(manifest)
+
+
 def _check_architecture(manifest: Manifest) -> None:
     """Said without starting a child, and not held against the weights: a later artbot may know it."""
     if manifest.arch not in architecture_names():
@@ -138,11 +189,31 @@ def _read_entry(folder: Path) -> CheckpointEntry:
         manifest = read_manifest(folder)
     except CheckpointRefused as refused:
         return CheckpointEntry(folder, None, str(refused))
+    if fault := _fault_in_names(manifest):
+        return CheckpointEntry(folder, None, f"{MANIFEST_FILE}: {fault}")
     if manifest.name != folder.name:
         return CheckpointEntry(
             folder, None, f"{MANIFEST_FILE} calls it {manifest.name!r}: renamed or copied"
         )
     return CheckpointEntry(folder, manifest, None)
+
+
+def _fault_in_names(manifest: Manifest) -> str | None:
+    """What strangers may have written, and people, drafts and receivers get to read."""
+    names = {
+        "run": manifest.run,
+        "arch": manifest.arch,
+        "upsampling": manifest.upsampling,
+        "torch_version": manifest.torch_version,
+        "dataset.name": manifest.dataset.name,
+        **{f"dataset.class_names.{i}": n for i, n in enumerate(manifest.dataset.class_names)},
+    }
+    for where, name in names.items():
+        if len(name) > MAX_NAME:
+            return f"{where}: longer than {MAX_NAME} characters"
+        if not is_plain(name):
+            return f"{where}: {name!a} holds control characters"
+    return None
 
 
 def _age(entry: CheckpointEntry) -> tuple[float, float, str]:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from artbot.domain.text import plain
 from artbot.errors import ConfigError, DeviceFailed, RenderFailed, StorageFailed
 from artbot.redaction import redact
 from artbot.studio.provenance import Origin
@@ -29,6 +31,9 @@ MAX_WORDS_BYTES = 1 << 16
 _WHY_NOT = frozenset({"refused", "impossible", "device", "failed", "unwritable"})
 _NOT_PASSED_ON = frozenset({"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"})
 """Would let torch.load execute what it reads. We never call it; nor shall anything else in the child."""
+
+_remarked: set[str] = set()
+"""What children said that they could not give up."""
 
 log = logging.getLogger("artbot")
 
@@ -97,7 +102,9 @@ class RenderChild:
                 raise ConfigError(answer["impossible"])
             self.environment = answer["ready"]
             for remark in answer["remarks"]:
-                log.debug("the render process %s", remark)
+                if remark not in _remarked:  # every child says the same
+                    _remarked.add(remark)
+                    log.info("the render process %s", remark)
         except BaseException:
             self._end()
             raise
@@ -128,7 +135,7 @@ class RenderChild:
             self._process.stdin.write(request)
             self._process.stdin.flush()
         except OSError as error:
-            raise RenderFailed(f"the render process has ended: {self._last_words()}") from error
+            raise self._ended("the render process has ended") from error
         answer = self._read_answer(self._options.picture_timeout_s, "painting", "painted")
         if "unwritable" in answer:
             raise StorageFailed(f"cannot write {path.parent}: {answer['unwritable']}")
@@ -149,7 +156,7 @@ class RenderChild:
                 )
             chunk = self._process.stdout.read1(65536)  # type: ignore[attr-defined]
             if not chunk:
-                raise RenderFailed(f"the render process ended while {doing}: {self._last_words()}")
+                raise self._ended(f"the render process ended while {doing}")
             self._unread += chunk
             if len(self._unread) > MAX_ANSWER_BYTES:
                 raise RenderFailed(f"the render process gave no usable answer while {doing}")
@@ -165,6 +172,14 @@ class RenderChild:
             raise DeviceFailed(f"the device failed while {doing}: {answer['device']}")
         return answer
 
+    def _ended(self, when: str) -> RenderFailed:
+        """SIGKILL is nothing a library does to itself: it came from the kernel, which had no memory left,
+        or from a person. Neither is the picture's fault."""
+        error = f"{when}: {self._last_words()}"
+        if self._process.returncode == -signal.SIGKILL:
+            return DeviceFailed(f"{error} (out of memory?)")
+        return RenderFailed(error)
+
     def _last_words(self) -> str:
         """How the child ended and the last line it wrote to standard error."""
         try:
@@ -175,7 +190,7 @@ class RenderChild:
         length = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, length - MAX_WORDS_BYTES))
         lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-        return redact(f"{how}; {lines[-1]}" if lines else how)
+        return redact(f"{how}; {plain(lines[-1])}" if lines else how)
 
     def _end(self) -> None:
         """Close its input and give it a moment; then kill it. Never leaves a process behind."""

@@ -1,22 +1,25 @@
-"""Make a picture again from its (checkpoint sha256, seed, recipe) and compare the pixels."""
+"""Make a picture again from its (checkpoint sha256, seed, recipe), and put back a file that is lost."""
 
 from __future__ import annotations
 
 import tempfile
+import uuid
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from sqlalchemy.orm import Session
 
 from artbot.domain.candidate import CandidateState
 from artbot.errors import NotAllowed, RenderFailed
-from artbot.files import move_into_place
-from artbot.pictures import reinstate
+from artbot.files import make_folder, move_into_place
+from artbot.pictures import fault_of, quarantine, reinstate
 from artbot.studio.batch import Studio, kept_generator, origin_of
 from artbot.studio.provenance import pixel_sha256
-from artbot.studio.render import RenderChild
+from artbot.studio.render import Painting, RenderChild
 from db.models import Candidate
 from trainers.errors import CheckpointRefused
 
@@ -45,14 +48,7 @@ def reproduce(studio: Studio, candidate: Candidate, output: Path | None = None) 
         raise NotAllowed(f"{candidate.name} has no picture yet: it is {candidate.state}.")
     with tempfile.TemporaryDirectory() as folder:
         path = output or Path(folder) / "again.png"
-        try:
-            with RenderChild(
-                kept_generator(studio, candidate.checkpoint_sha256), studio.render_options
-            ) as child:
-                painting = child.paint(origin_of(candidate), path)
-                environment_now = child.environment
-        except CheckpointRefused as refused:
-            raise RenderFailed(f"{candidate.name} cannot be made again: {refused}.") from refused
+        painting, environment_now = _paint(studio, candidate, path)
         then, now = _pixels(studio.works / candidate.path), _pixels(path)
     num_differing = largest = None
     if then is not None and now is not None and then.shape == now.shape:
@@ -76,32 +72,92 @@ def _pixels(path: Path) -> np.ndarray | None:
         return None
 
 
-def restore_file(studio: Studio, candidate: Candidate) -> bool:
-    """Paint the candidate's file anew; True if it is, to the byte, the one that was recorded. A
-    quarantined candidate is then what it was before.
+class Restoration(StrEnum):
+    """What came of putting a picture's file back."""
 
-    Otherwise nothing is put in its place: an approval must stand for the picture that was seen.
+    WHOLE = "whole"  # to the byte the recorded one: it was so already, or it is again
+    SAME_PIXELS = (
+        "same_pixels"  # the picture, in another file, whose sha256 is now the recorded one
+    )
+    OTHER_BYTES = "other_bytes"  # the picture, but it was approved or decided about in another file
+    OTHER_PIXELS = "other_pixels"  # another picture
+
+
+def restore_file(studio: Studio, candidate_id: int) -> Restoration:
+    """See that the candidate's file is whole, painting it anew if it must be; who was quarantined is then
+    what it was before.
+
+    An approval stands for the bytes that were approved, so a file with other bytes is taken only for a
+    work that waits to be decided about and that no delivery knows. Two libraries can write the same
+    pixels as different files. Otherwise nothing is put in its place.
+
+    Raises StorageFailed (the file cannot be read now), RenderFailed (it cannot be painted).
     """
+    if _reinstate_if_whole(studio, candidate_id):
+        return Restoration.WHOLE
+    with studio.database.read() as session:
+        candidate = session.get_one(Candidate, candidate_id)
     assert candidate.path is not None
-    path = studio.works / candidate.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.restored.tmp")
+    # Not in its batch's folder, which may be gone; what a killed command leaves here is swept.
+    temporary = studio.works / f".{candidate.name}.{uuid.uuid4().hex[:8]}.tmp"
     try:
-        with RenderChild(
-            kept_generator(studio, candidate.checkpoint_sha256), studio.render_options
-        ) as child:
-            painting = child.paint(origin_of(candidate), temporary)
-        if painting.image_sha256 != candidate.image_sha256:
-            return False
-        move_into_place(temporary, path)
-        _reinstate(studio, candidate.id)
-        return True
+        painting, environment = _paint(studio, candidate, temporary)
+        if painting.pixel_sha256 != candidate.pixel_sha256:
+            return Restoration.OTHER_PIXELS
+        with studio.database.write() as session:
+            candidate = session.get_one(Candidate, candidate_id)
+            return _put_back(studio, session, candidate, temporary, painting, environment)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _reinstate(studio: Studio, candidate_id: int) -> None:
+def _put_back(
+    studio: Studio,
+    session: Session,
+    candidate: Candidate,
+    temporary: Path,
+    painting: Painting,
+    environment: dict[str, Any],
+) -> Restoration:
+    """Under the lock: whoever decides about the candidate does so before or after."""
+    assert candidate.path is not None
+    path, now = studio.works / candidate.path, studio.clock()
+    is_same_file = painting.image_sha256 == candidate.image_sha256
+    if not is_same_file:
+        waits = candidate.state in (CandidateState.PENDING, CandidateState.QUARANTINED)
+        if not waits or candidate.deliveries or candidate.approved_at is not None:
+            return Restoration.OTHER_BYTES
+        if candidate.state == CandidateState.PENDING:  # so that the log tells which file was when
+            quarantine(session, candidate, f"{path} was lost", "studio", now)
+        candidate.image_sha256 = painting.image_sha256
+        candidate.num_bytes = painting.num_bytes
+        candidate.environment = environment
+    make_folder(path.parent)
+    move_into_place(temporary, path)
+    if candidate.state == CandidateState.QUARANTINED:
+        reinstate(session, candidate, "studio", now)
+    return Restoration.WHOLE if is_same_file else Restoration.SAME_PIXELS
+
+
+def _reinstate_if_whole(studio: Studio, candidate_id: int) -> bool:
     with studio.database.write() as session:
         candidate = session.get_one(Candidate, candidate_id)
-        if candidate.state == CandidateState.QUARANTINED:
-            reinstate(session, candidate, "studio", studio.clock())
+        # A folder that is gone is made anew: a person says that `works` is where it should be.
+        if (studio.works / (candidate.path or "")).parent.exists() and fault_of(
+            studio.works, candidate
+        ) is None:
+            if candidate.state == CandidateState.QUARANTINED:
+                reinstate(session, candidate, "studio", studio.clock())
+            return True
+    return False
+
+
+def _paint(studio: Studio, candidate: Candidate, path: Path) -> tuple[Painting, dict[str, Any]]:
+    """Paint the candidate to `path`; also the environment it was painted in."""
+    try:
+        with RenderChild(
+            kept_generator(studio, candidate.checkpoint_sha256), studio.render_options
+        ) as child:
+            return child.paint(origin_of(candidate), path), child.environment
+    except CheckpointRefused as refused:
+        raise RenderFailed(f"{candidate.name} cannot be made again: {refused}.") from refused

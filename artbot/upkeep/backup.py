@@ -9,20 +9,24 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+import re
 import sqlite3
+import stat
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from artbot.domain.calendar import CLOCK_TOLERANCE
 from artbot.errors import DatabaseError, StorageFailed, UsageError
 from artbot.failpoints import failpoint
 from artbot.files import fsync_folder
 from artbot.mark import Mark
 from artbot.publishing.interventions import Actor, doubt_after_restore
+from artbot.upkeep.copying import copy_database
 from db.engine import BUSY_TIMEOUT_S, HEAD, open_database
 
 SUFFIX = ".sqlite3"
@@ -41,31 +45,35 @@ class Backup:
 def make_backup(database: Path, backups: Path, now: datetime, keep: int) -> Backup:
     """Copy the database into `backups`, whole and checked or not at all; remove the oldest beyond `keep`.
 
-    Works while others write (VACUUM INTO sees one moment). Raises StorageFailed, DatabaseError.
+    Works while others write: nobody waits for it (artbot.upkeep.copying). Raises StorageFailed, DatabaseError.
     """
     path = backups / f"artbot-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}{SUFFIX}"
     building = backups / f".{path.name}.tmp"
     try:
-        backups.mkdir(parents=True, exist_ok=True)
+        if not backups.exists():
+            backups.mkdir(parents=True, exist_ok=True)
+            give_to_owner_of(database.parent, backups)
         with _alone_in(backups):
             for left_over in backups.glob(f".artbot-*{SUFFIX}.tmp*"):
                 left_over.unlink()
-            with closing(sqlite3.connect(database, timeout=BUSY_TIMEOUT_S)) as connection:
-                connection.execute("VACUUM INTO ?", (str(building),))
+            copy_database(database, building)
             failpoint("backup.written")
-            check_file(building)
+            check_file(building, database)
+            with suppress(PermissionError):  # whose it is matters less than that there is one
+                give_to_owner_of(database, building)
             with open(building, "rb") as file:
                 os.fsync(file.fileno())
             building.rename(path)
             fsync_folder(backups)
             failpoint("backup.placed")
-            for old in list_backups(backups)[keep:]:
+            made = Backup(path, now, path.stat().st_size)
+            for old in _beyond(keep, made, backups):
                 old.path.unlink()
     except OSError as error:
         raise StorageFailed(f"no backup: {error.filename}: {error.strerror}") from error
     except sqlite3.Error as error:
         raise DatabaseError(f"no backup of {database}: {error}") from error
-    return Backup(path, now, path.stat().st_size)
+    return made
 
 
 def list_backups(backups: Path) -> list[Backup]:
@@ -74,18 +82,32 @@ def list_backups(backups: Path) -> list[Backup]:
     for path in backups.glob(f"artbot-*{SUFFIX}"):
         try:
             stamp = datetime.strptime(path.stem, "artbot-%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        except ValueError:  # somebody's own copy
+            found.append(Backup(path, stamp, path.stat().st_size))
+        except (
+            ValueError,
+            FileNotFoundError,
+        ):  # somebody's own copy; one that is just being removed
             continue
-        found.append(Backup(path, stamp, path.stat().st_size))
     return sorted(found, key=lambda backup: backup.made_at, reverse=True)
+
+
+def newest_backup(backups: Path, now: datetime) -> Backup | None:
+    """The newest whose date can be believed: what is dated in the future was made under a wrong clock."""
+    return next((b for b in list_backups(backups) if not _is_ahead(b, now)), None)
 
 
 def is_backup_due(backups: Path, every_hours: float, now: datetime) -> bool:
     """Whether the last one is older than that (0 hours: never)."""
     if not every_hours:
         return False
-    newest = next(iter(list_backups(backups)), None)
+    newest = newest_backup(backups, now)
     return newest is None or now - newest.made_at >= timedelta(hours=every_hours)
+
+
+def list_replaced(database: Path) -> list[Path]:
+    """What restoring has put aside, and the copies from before migrations. Nobody but a person removes them."""
+    found = [*database.parent.glob(f"{database.name}.*-*")]
+    return sorted(p for p in found if re.search(r"\.(replaced-\w+(-\d+)?|before-\w+)$", p.name))
 
 
 def restore(
@@ -98,9 +120,10 @@ def restore(
 ) -> tuple[Path | None, int]:
     """Put a copy of `backup` in the place of the database, which is kept beside it.
 
-    What may have been posted since the backup is uncertain in it, before it is put in place. The caller
-    holds the worker lock. Returns where the replaced one is (None: there was none), and how many
-    deliveries are uncertain now. Raises UsageError, DatabaseError, StorageFailed.
+    What may have been posted since the backup is uncertain in it, before it is put in place. It belongs to
+    whom the old one belonged, whoever restores. The caller holds the worker lock. Returns where the replaced
+    one is (None: there was none), and how many deliveries are uncertain now. Raises UsageError,
+    DatabaseError, StorageFailed.
     """
     if not backup.is_file():
         raise UsageError(f"there is no file {backup}. `artbot db list` shows the backups.")
@@ -112,17 +135,23 @@ def restore(
         with closing(_open_unchanged(backup)) as source:
             source.execute("VACUUM INTO ?", (str(building),))
         doubtful = _prepare(building, backup, recognition, mark, actor, now)
+        had_one = database.exists()
+        try:
+            give_to_owner_of(database if had_one else database.parent, building)
+        except PermissionError as error:
+            raise StorageFailed(
+                f"nothing restored: {database} belongs to another user. Restore as that one, or as root."
+            ) from error
         with open(building, "rb") as file:
             os.fsync(file.fileno())
         failpoint("restore.prepared")
-        had_one = database.exists()
         with _writers_kept_out(database):
-            if had_one:
-                _put_aside(database, replaced)
+            _put_aside(database, replaced)
             failpoint("restore.aside")
             building.rename(database)
             fsync_folder(database.parent)
         failpoint("restore.placed")
+        check_file(database)
     except OSError as error:
         raise StorageFailed(f"nothing restored: {error.filename}: {error.strerror}") from error
     except (sqlite3.Error, SQLAlchemyError, RuntimeError) as error:
@@ -132,21 +161,22 @@ def restore(
     return (replaced if had_one else None), doubtful
 
 
-def check_file(path: Path) -> None:
-    """Raise DatabaseError unless `path` is a whole artbot database."""
+def check_file(path: Path, called: Path | None = None) -> None:
+    """Raise DatabaseError unless `path` is a whole artbot database; `called`: what it is a copy of."""
+    name = called or path
     try:
         with closing(_open_unchanged(path)) as connection:
             faults = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(5)")]
             broken = connection.execute("PRAGMA foreign_key_check").fetchone()
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     except sqlite3.Error as error:
-        raise DatabaseError(f"{path} is damaged, or no database: {error}") from error
+        raise DatabaseError(f"{name} is damaged, or no database: {error}") from error
     if faults != ["ok"]:
-        raise DatabaseError(f"{path} is damaged: {'; '.join(faults)}")
+        raise DatabaseError(f"{name} is damaged: {'; '.join(faults)}")
     if broken:
-        raise DatabaseError(f"{path} is damaged: a row of {broken[0]} refers to nothing")
+        raise DatabaseError(f"{name} is damaged: a row of {broken[0]} refers to nothing")
     if not {"alembic_version", "candidates"} <= tables:
-        raise DatabaseError(f"{path} is no database of artbot")
+        raise DatabaseError(f"{name} is no database of artbot")
 
 
 def _prepare(
@@ -206,12 +236,37 @@ def _free_name(database: Path, suffix: str) -> Path:
 
 
 def _put_aside(database: Path, replaced: Path) -> None:
-    """Give the old file a second name, so that there is a database at every moment. A journal that could
-    not be played back belongs to it: beside another file SQLite would play it back into that."""
-    os.link(database, replaced)
-    journal = database.with_name(f"{database.name}-journal")
-    if journal.exists():
-        journal.rename(replaced.with_name(f"{replaced.name}-journal"))
+    """Give the old file a second name, so that there is a database at every moment, and move away what
+    belongs to it: a journal that could not be played back, or whose database somebody has removed,
+    SQLite would play back into the file that comes to lie beside it."""
+    if database.exists():
+        os.link(database, replaced)
+    for ending in ("-journal", "-wal", "-shm"):
+        companion = database.with_name(database.name + ending)
+        if companion.exists():
+            companion.rename(replaced.with_name(replaced.name + ending))
+    fsync_folder(database.parent)  # a power cut must not bring a journal back beside the new file
+
+
+def give_to_owner_of(like: Path, path: Path) -> None:
+    """What an administrator makes is the service's to write, as `like` is: a file gets its owner and its
+    mode, of a folder only its owner. Raises PermissionError for who may not."""
+    wanted, found = like.stat(), path.stat()
+    if found.st_uid != wanted.st_uid:
+        os.chown(path, wanted.st_uid, wanted.st_gid)
+    if like.is_file():
+        path.chmod(stat.S_IMODE(wanted.st_mode))
+
+
+def _is_ahead(backup: Backup, now: datetime) -> bool:
+    return backup.made_at > now + CLOCK_TOLERANCE
+
+
+def _beyond(keep: int, made: Backup, backups: Path) -> list[Backup]:
+    """The oldest that are too many beside the one just made. Nobody knows how old those are whose date is
+    in the future, but older than this one: they go first."""
+    others = [backup for backup in list_backups(backups) if backup.path != made.path]
+    return sorted(others, key=lambda b: _is_ahead(b, made.made_at))[max(keep - 1, 0) :]
 
 
 def _remove(building: Path) -> None:

@@ -1,34 +1,51 @@
 """A check-up of a workplace: does everything hold that must hold, and if not, what helps.
 
 The invariants I1 to I20 are those of docs/faults.md; the ones that only a test can see (a failpoint, a
-receiver's own log) are named there with their test. Nothing here changes anything.
+receiver's own log) are named there with their test. What is asked of a SQLite database is asked of a copy:
+nobody who writes waits for the doctor, and nothing is changed (artbot.upkeep.copying). Whether a daemon
+lives is no question of its own, as not everybody runs one; what is overdue is one, and most of all then.
 """
 
 from __future__ import annotations
 
 import itertools
 import shutil
+import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import and_, func, select, text
+from sqlalchemy import Row, and_, func, literal_column, or_, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import selectinload
 
 from artbot.domain.calendar import deadline
-from artbot.domain.candidate import CANDIDATE, CandidateState
-from artbot.domain.delivery import NEEDS_A_PERSON, WAITING, DeliveryState, Outcome
-from artbot.errors import ArtbotError
+from artbot.domain.candidate import CANDIDATE, BatchState, CandidateState
+from artbot.domain.channel import ChannelState
+from artbot.domain.delivery import (
+    JITTER,
+    MAX_RETRY_AFTER_S,
+    NEEDS_A_PERSON,
+    WAITING,
+    DeliveryState,
+    Outcome,
+)
+from artbot.domain.seeds import seed_for
+from artbot.errors import ArtbotError, ConfigError, StorageFailed
 from artbot.pictures import fault_of
+from artbot.publishing.channels import open_channels
+from artbot.publishing.clocks import last_began_at
 from artbot.redaction import known_secrets
+from artbot.upkeep.copying import on_a_copy
 from artbot.workplace import Workplace
 from db import chain
 from db.engine import Database
 from db.models import (
     Attempt,
+    Base,
     Batch,
     Candidate,
     ChannelStatus,
@@ -40,11 +57,14 @@ from db.models import (
 
 LEAST_FREE_BYTES = 500_000_000
 LATE = timedelta(hours=1)
-"""What is due for so long while a worker is at work is stuck."""
+"""What is due for so long is stuck, or nobody is there to do it."""
+LONG_IN_THE_MAKING = timedelta(days=1)
+"""A worker that paints a batch for so long paints none."""
 SILENT = timedelta(minutes=15)
-"""A worker that did not look at the clock for so long is stuck."""
+"""A worker that gave no sign of life for so long is stuck."""
 SHOWN = 5
 """So many examples of one problem are told."""
+_FAILURES = (ArtbotError, SQLAlchemyError, sqlite3.Error, OSError, RuntimeError, ValueError)
 
 Problems = list[str]
 
@@ -61,25 +81,61 @@ class Finding:
     """Those of docs/faults.md that it is about."""
 
 
-def examine(workplace: Workplace, is_quick: bool = False) -> Iterator[Finding]:
-    """Ask everything, the cheap things first; `is_quick` paints nothing. A question that cannot be asked
-    is a problem itself."""
-    for title, invariants, ask, remedy in _QUESTIONS:
-        if is_quick and ask is _painted_again:
-            continue
+@dataclass(frozen=True)
+class _Question:
+    """Something that can be asked of every workplace."""
+
+    title: str
+    invariants: str
+    ask: Callable[[Workplace], Problems]
+    remedy: str
+
+    def answer(self, workplace: Workplace) -> Finding:
+        """That it cannot be asked is a problem itself."""
         try:
-            problems = ask(workplace)
-        except (ArtbotError, SQLAlchemyError, OSError, ValueError) as error:
-            problems = [str(getattr(error, "orig", None) or error)]
-        yield Finding(title, _shortened(problems), remedy, invariants)
+            problems = self.ask(workplace)
+        except _FAILURES as error:
+            problems = [_words(error)]
+        return Finding(self.title, _shortened(problems), self.remedy, self.invariants)
+
+
+def examine(workplace: Workplace, is_quick: bool = False) -> Iterator[Finding]:
+    """Ask everything, the cheap things first; `is_quick` paints nothing. Of a database that cannot be read
+    that alone is told."""
+    for question in _WITHOUT_DATABASE:
+        yield question.answer(workplace)
+    with ExitStack() as stack:
+        try:
+            still = stack.enter_context(on_a_copy(workplace))
+        except _FAILURES as error:
+            problems = [_words(error), "until it can be read, nothing more can be asked"]
+            remedy = _MAKE_ROOM if isinstance(error, StorageFailed) else _DATABASE.remedy
+            yield Finding(_DATABASE.title, problems, remedy, _DATABASE.invariants)
+            return
+        for question in (_DATABASE, *_OF_THE_DATABASE):
+            if not (is_quick and question.ask is _painted_again):
+                yield question.answer(still)
 
 
 def check_logs(database: Database) -> Problems:
     """What the database's own rows say about each other (I1, I3, I6 to I9, I11 to I13)."""
     problems: Problems = []
-    for ask in (_batches, _origins, _approvals, _deliveries, _epochs, _decisions, _chains):
+    for ask in (
+        _batches,
+        _origins,
+        _removed,
+        _approvals,
+        _deliveries,
+        _epochs,
+        _decisions,
+        _chains,
+    ):
         problems += ask(database)
     return problems
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(getattr(error, "orig", None) or error).split())
 
 
 def _shortened(problems: Problems) -> Problems:
@@ -108,7 +164,7 @@ def _clock(workplace: Workplace) -> Problems:
 
 
 def _credentials(workplace: Workplace) -> Problems:
-    workplace.outbox  # noqa: B018  reads every channel's secret
+    open_channels(workplace.settings)  # reads every channel's secret
     return []
 
 
@@ -118,17 +174,17 @@ def _checkpoint(workplace: Workplace) -> Problems:
 
     entries = list_checkpoints(workplace.settings.checkpoints)
     held_back = refused_for_good(workplace.database)
-    problems = [f"{e.folder.name}: {e.refusal}" for e in entries if e.refusal]
+    problems = [f"{e.name}: {e.refusal}" for e in entries if e.refusal]
     usable = None
     for entry in entries:
-        if entry.manifest and entry.manifest.sha256 in held_back:
-            problems.append(f"{entry.folder.name}: {held_back[entry.manifest.sha256].reason}")
+        if entry.manifest and (held := held_back.of(entry.manifest)):
+            problems.append(f"{entry.name}: {held.reason}")
         elif entry.manifest and usable is None:
             usable = entry
     if usable is None and workplace.settings.schedules:
         return [*problems, f"no generator in {workplace.settings.checkpoints}"]
     if usable is not None and (fault := verify(usable)):
-        problems.append(f"{usable.folder.name}: {fault}")
+        problems.append(f"{usable.name}: {fault}")
     return problems
 
 
@@ -144,8 +200,46 @@ def _integrity(workplace: Workplace) -> Problems:
     return [f for f in faults if f != "ok"] + [f"a row of {b[0]} refers to nothing" for b in broken]
 
 
+def _times(workplace: Workplace) -> Problems:
+    """I2: no time that counts is further ahead than artbot itself would have set it: a clock that was wrong
+    has left it, and until it comes something is not done."""
+    now = workplace.clock()
+    settings = workplace.settings
+    longest = max(
+        timedelta(seconds=MAX_RETRY_AFTER_S * (1 + JITTER)),
+        timedelta(minutes=settings.publishing.undo_minutes),
+    )
+    with workplace.database.read() as session:
+        waiting = session.execute(
+            select(Delivery.id, Delivery.next_at).where(
+                Delivery.state.in_(WAITING), Delivery.next_at > now + longest + LATE
+            )
+        ).all()
+        resting = session.execute(
+            select(ChannelStatus.name, ChannelStatus.rests_until).where(
+                ChannelStatus.rests_until > now + longest + LATE
+            )
+        ).all()
+        uncertain = session.scalars(
+            select(Delivery).where(
+                Delivery.state == DeliveryState.UNCERTAIN,
+                Delivery.attempts.any(Attempt.started_at > now + LATE),
+            )
+        ).all()
+        began = [(d.id, last_began_at(d, session, now)) for d in uncertain]
+    return [
+        *(f"delivery {n} is not tried before {_day(at)}" for n, at in waiting),
+        *(f"channel {name} rests until {_day(at)}" for name, at in resting if at is not None),
+        *(f"delivery {n} was sent on {_day(at)}" for n, at in began if at and at > now + LATE),
+    ]
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"
+
+
 def _backups(workplace: Workplace) -> Problems:
-    from artbot.upkeep.backup import list_backups
+    from artbot.upkeep.backup import newest_backup
 
     settings = workplace.settings
     every = timedelta(hours=settings.backup.every_hours)
@@ -153,35 +247,56 @@ def _backups(workplace: Workplace) -> Problems:
         return []
     with workplace.database.read() as session:
         first = session.scalar(select(func.min(Batch.planned_at)))
-    newest = next(iter(list_backups(settings.backups)), None)
     now = workplace.clock()
+    newest = newest_backup(settings.backups, now)
     if newest is None:
         is_new = first is None or now - first < 2 * every
         return [] if is_new else [f"there is no backup in {settings.backups}"]
     if now - newest.made_at > 2 * every:
-        return [f"the newest backup, {newest.path.name}, is {(now - newest.made_at).days} days old"]
+        days = (now - newest.made_at) / timedelta(days=1)
+        return [f"the newest backup, {newest.path.name}, is {days:.0f} days old"]
     return []
 
 
 def _worker(workplace: Workplace) -> Problems:
+    """I17. Its lease is lengthened with every sign of life; of commands that only work for a moment the
+    clock's mark tells nothing."""
     with workplace.database.read() as session:
         row = session.get_one(WorkplaceRow, 1)
     worker = workplace.current_worker()
-    if worker is None or row.clock_at is None:
+    if worker is None or row.leased_until is None:
         return []
-    silent = workplace.clock() - row.clock_at
-    return [f"{worker} shows no life since {silent}"] if silent > SILENT else []
+    silent = workplace.clock() - (row.leased_until - workplace.lease)
+    if silent <= max(SILENT, workplace.lease):
+        return []
+    return [f"{worker} has shown no life for {silent.total_seconds() / 60:.0f} minutes"]
 
 
 def _secrets(workplace: Workplace) -> Problems:
-    """I15: no secret in what is stored. The bytes of the file are searched, not what a query shows."""
-    workplace.outbox  # noqa: B018  registers the secrets
-    path = workplace.settings.database
-    if not isinstance(path, Path):
-        return []
-    content = path.read_bytes()
-    num_found = sum(secret.encode() in content for secret in known_secrets())
-    return [f"{num_found} secrets stand in {path}"] if num_found else []
+    """I15: no secret in what is stored. Besides the rows the bytes of the file are searched: what was
+    overwritten may still stand there."""
+    with suppress(ConfigError):  # told as the answer to another question
+        open_channels(workplace.settings)  # registers the secrets
+    secrets = known_secrets()
+    database = workplace.database
+    places = []
+    with database.read() as session:
+        for table in Base.metadata.sorted_tables:
+            rows: Iterable[Row[Any]] = session.execute(
+                select(literal_column("*")).select_from(table),
+                execution_options={"yield_per": 1000},
+            )
+            if any(_holds(value, secrets) for row in rows for value in row):
+                places.append(f"a secret stands in the table {table.name}")
+    if database.path is not None and not places and _holds(database.path.read_bytes(), secrets):
+        places.append(f"a secret stands in {workplace.settings.database}")
+    return places
+
+
+def _holds(value: object, secrets: frozenset[str]) -> bool:
+    if isinstance(value, bytes):
+        return any(secret.encode() in value for secret in secrets)
+    return isinstance(value, str) and any(secret in value for secret in secrets)
 
 
 # The rows
@@ -200,10 +315,10 @@ def _batches(database: Database) -> Problems:
 
 
 def _days(workplace: Workplace) -> Problems:
-    """I2: every elapsed day of a schedule, from its first batch on, has a row."""
+    """I2: every elapsed day of a schedule, from its first batch on, has a row; no batch is left lying."""
     problems = []
     now = workplace.clock()
-    is_running = workplace.current_worker() is not None
+    nobody = _and_nobody(workplace)
     with workplace.database.read() as session:
         for schedule in workplace.settings.schedule_list():
             days = set(
@@ -215,27 +330,68 @@ def _days(workplace: Workplace) -> Problems:
             )
             if not days:
                 continue
-            # After the last one, a day is only missing if somebody is there to plan it.
-            last = now.astimezone(schedule.zone).date() if is_running else max(days)
             day = min(days)
-            while day <= last:
+            while day <= now.astimezone(schedule.zone).date():
                 is_due = deadline(schedule, day) < now - LATE
                 # Weekdays of the past may have been others: only the present ones can be held to.
                 if is_due and day.weekday() in schedule.weekdays and day not in days:
-                    problems.append(f"{schedule.name} has no row for {day}")
+                    problems.append(f"{schedule.name} has no row for {day}{nobody}")
                 day += timedelta(days=1)
-    return problems
+        begun_before = now - (LATE if nobody else LONG_IN_THE_MAKING)
+        lying = session.execute(
+            select(Batch.key, Batch.state, Batch.reason).where(
+                Batch.state.in_([BatchState.PLANNED, BatchState.GENERATING]),
+                Batch.planned_at < begun_before,
+                Batch.due_at < begun_before,
+            )
+        ).all()
+    return problems + [
+        f"batch {key} is still {state}{f': {reason}' if reason else ''}{nobody}"
+        for key, state, reason in lying
+    ]
+
+
+def _and_nobody(workplace: Workplace) -> str:
+    """For a sentence about what is not done; empty if there is a worker."""
+    return "" if workplace.current_worker() else ", and nobody is at work"
 
 
 def _origins(database: Database) -> Problems:
-    """I3: generator, seed and recipe were there before the pixels."""
+    """I3: each seed follows from its batch, and the generator is its batch's. That they were there before
+    the pixels no clock can tell: a trigger keeps them as they were, and the kill sweep shows the order."""
+    problems = []
     with database.read() as session:
-        wrong = session.scalars(
-            select(Candidate.name).where(
-                Candidate.rendered_at.is_not(None), Candidate.rendered_at < Candidate.planned_at
+        rows = session.execute(
+            select(
+                Candidate.name,
+                Candidate.index,
+                Candidate.seed,
+                Batch.key,
+                Candidate.checkpoint_sha256 == Batch.checkpoint_sha256,
             )
-        ).all()
-    return [f"{name} was painted before it was planned" for name in wrong]
+            .join(Candidate.batch)
+            .execution_options(yield_per=1000)
+        )
+        for name, index, seed, key, is_of_its_batch in rows:
+            if seed != seed_for(key, index):
+                problems.append(f"{name} has a seed that its batch does not give it")
+            if not is_of_its_batch:
+                problems.append(f"{name} has another generator than its batch")
+    return problems
+
+
+def _removed(database: Database) -> Problems:
+    """I7, I9: no delivery was removed, and no attempt. SQLite numbers rows without gaps; PostgreSQL leaves
+    one where something was taken back, and there only the trigger holds."""
+    if not database.is_sqlite:
+        return []
+    problems = []
+    with database.read() as session:
+        for kind in (Delivery, Attempt):
+            count, last = session.execute(select(func.count(kind.id), func.max(kind.id))).one()
+            if missing := (last or 0) - count:
+                problems.append(f"{kind.__tablename__}: {missing} rows were removed")
+    return problems
 
 
 def _files(workplace: Workplace) -> Problems:
@@ -246,8 +402,14 @@ def _files(workplace: Workplace) -> Problems:
         aside = session.scalars(
             select(Candidate).where(Candidate.state == CandidateState.QUARANTINED)
         ).all()
-    faults = [(c, fault_of(workplace.settings.works, c)) for c in candidates]
-    problems = [f"{c.name}: {fault}" for c, fault in faults if fault]
+    problems = []
+    for candidate in candidates:
+        try:
+            fault = fault_of(workplace.settings.works, candidate)
+        except ArtbotError as error:  # one that cannot be read now must not hide the others
+            fault = str(error)
+        if fault:
+            problems.append(f"{candidate.name}: {fault}")
     return problems + [f"{c.name} is quarantined: {c.error}" for c in aside]
 
 
@@ -272,7 +434,9 @@ def _painted_again(workplace: Workplace) -> Problems:
 
 
 def _approvals(database: Database) -> Problems:
-    """I6, I7: a delivery has an approval of that very picture before it; an approval its deliveries."""
+    """I6, I7: a delivery has an approval of that very picture, whatever the clocks said; an approval its
+    deliveries. Which channels there were then is written down nowhere: that it has one for each is the
+    transaction's work."""
     approval = (
         select(Decision.id)
         .join(Candidate, Candidate.id == Decision.candidate_id)
@@ -280,7 +444,6 @@ def _approvals(database: Database) -> Problems:
             Decision.candidate_id == Delivery.candidate_id,
             Decision.now == CandidateState.APPROVED,
             Decision.image_sha256 == Candidate.image_sha256,
-            Decision.at <= Delivery.created_at,
         )
     )
     dead_end = select(Candidate.name).where(
@@ -299,7 +462,7 @@ def _approvals(database: Database) -> Problems:
     with database.read() as session:
         unapproved = session.scalars(select(Delivery.id).where(~approval.exists())).all()
         nowhere = session.scalars(dead_end).all()
-    return [f"delivery {number} has no approval before it" for number in unapproved] + [
+    return [f"delivery {number} has no approval of its picture" for number in unapproved] + [
         f"{name} is approved, and goes nowhere though nobody withdrew it" for name in nowhere
     ]
 
@@ -350,16 +513,24 @@ def _decisions(database: Database) -> Problems:
         ):
             told[work].append((was, now))
         states = dict(session.execute(select(Candidate.id, Candidate.state)).all())
-    for work, moves in told.items():
+    for work, state in states.items():
+        moves = told.get(work, [])
+        # Decisions begin where the studio's work ends; without any, a work is what the studio left.
         is_chain = all(a[1] == b[0] for a, b in itertools.pairwise(moves))
-        if not is_chain or moves[-1][1] != states[work]:
-            problems.append(f"candidate {work} is {states[work]}, and the log does not say why")
+        begins = not moves or moves[0][0] == CandidateState.PENDING
+        ends = moves[-1][1] == state if moves else state in _MADE
+        if not (is_chain and begins and ends):
+            problems.append(f"candidate {work} is {state}, and the log does not say why")
         problems += [
             f"candidate {work} went from {was} to {now}"
             for was, now in moves
             if not CANDIDATE.allows(was, now)
         ]
     return problems
+
+
+_MADE = (CandidateState.PLANNED, CandidateState.PENDING, CandidateState.FAILED)
+"""What a work can be though nobody decided about it."""
 
 
 def _chains(database: Database) -> Problems:
@@ -386,57 +557,114 @@ def _person(workplace: Workplace) -> Problems:
             select(Delivery.id, Delivery.channel, Delivery.state, Delivery.last_error)
             .where(Delivery.state.in_(NEEDS_A_PERSON))
             .order_by(Delivery.id)
-        )
-        stopped = session.scalars(
-            select(ChannelStatus).where(ChannelStatus.state != "active")
         ).all()
-        problems = [f"channel {c.name} is {c.state}: {c.reason}" for c in stopped]
-        return problems + [f"delivery {n} to {c} is {s}: {e}" for n, c, s, e in found]
+        stopped = session.scalars(
+            select(ChannelStatus).where(ChannelStatus.state != ChannelState.ACTIVE)
+        ).all()
+        unknown = session.execute(
+            select(Delivery.channel, func.count())
+            .where(
+                Delivery.state.in_(WAITING), Delivery.channel.not_in(workplace.settings.channels)
+            )
+            .group_by(Delivery.channel)
+            .order_by(Delivery.channel)
+        ).all()
+    return [
+        *(f"channel {c.name} is {c.state}: {c.reason}" for c in stopped),
+        *(
+            f"{n} deliveries wait for channel {c}, which artbot.toml has no more"
+            for c, n in unknown
+        ),
+        *(f"delivery {n} to {c} is {s}: {e}" for n, c, s, e in found),
+    ]
 
 
 def _due(workplace: Workplace) -> Problems:
-    """I20: with somebody at work, nothing stays due."""
-    if workplace.current_worker() is None:
-        return []
+    """I20: nothing stays due, whether somebody is at work or not."""
     now = workplace.clock()
+    nobody = _and_nobody(workplace)
     with workplace.database.read() as session:
         stopped = select(ChannelStatus.name).where(
-            (ChannelStatus.state != "active") | (ChannelStatus.rests_until > now)
+            or_(ChannelStatus.state != ChannelState.ACTIVE, ChannelStatus.rests_until > now)
         )
-        late = session.scalars(
-            select(Delivery.id).where(
+        late = session.execute(
+            select(Delivery.id, Delivery.channel, Delivery.next_at)
+            .where(
                 Delivery.state.in_(WAITING),
                 Delivery.next_at < now - LATE,
-                Delivery.channel.in_(list(workplace.settings.channels)),
+                Delivery.channel.in_(workplace.settings.channels),
                 Delivery.channel.not_in(stopped),
             )
+            .order_by(Delivery.id)
         ).all()
-    return [f"delivery {number} is due for more than an hour" for number in late]
+        cut_off = session.execute(
+            select(Delivery.id, Delivery.channel)
+            .where(
+                Delivery.state == DeliveryState.SENDING,
+                ~Delivery.attempts.any(Attempt.started_at > now - LATE),
+            )
+            .order_by(Delivery.id)
+        ).all()
+    return [
+        f"delivery {number} to {channel} has been due since {at:%Y-%m-%d %H:%M} UTC{nobody}"
+        for number, channel, at in late
+    ] + [
+        f"delivery {number} to {channel} was cut off while it was sent{nobody}"
+        for number, channel in cut_off
+    ]
 
 
-_LOOK = "artbot deliveries list; artbot channels list"
+_START = "start the daemon; if it runs, look at its log and restart it"
+_MAKE_ROOM = "make room there, or name another folder: TMPDIR=FOLDER artbot doctor"
 _RESTORE = "artbot db list; artbot db restore FILE"
-_QUESTIONS: tuple[tuple[str, str, Callable[[Workplace], Problems], str], ...] = (
-    ("disk space", "I19", _disk, "make room, or move works/ to a larger disk ([paths] works)"),
-    ("database", "I14", _integrity, _RESTORE),
-    ("clock", "I2", _clock, "set the clock right, or: artbot clock --accept"),
-    ("channels' secrets", "", _credentials, "put the secret where artbot.toml says"),
-    (
+_DATABASE = _Question("database", "I14", _integrity, _RESTORE)
+_WITHOUT_DATABASE = (
+    _Question(
+        "disk space", "I19", _disk, "make room, or move works/ to a larger disk ([paths] works)"
+    ),
+    _Question("channels' secrets", "", _credentials, "put the secret where artbot.toml says"),
+)
+_OF_THE_DATABASE = (
+    _Question("clock", "I2", _clock, "set the clock right, or: artbot clock --accept"),
+    _Question(
+        "times to come",
+        "I2",
+        _times,
+        "once the clock is right: artbot clock --accept; or artbot deliveries retry ID",
+    ),
+    _Question(
         "generator",
         "",
         _checkpoint,
         "train one: artbot train --dataset NAME; or look again: artbot checkpoints --retry NAME; "
         "or remove the folder",
     ),
-    ("days", "I2", _days, "start the daemon: it fills in what was missed"),
-    ("rows", "I1 I3 I6 I7 I8 I9 I11 I12 I13", _rows, _RESTORE),
-    ("pictures", "I5", _files, "artbot reproduce ID --restore"),
-    ("worker", "I17", _worker, "restart the daemon"),
-    ("due work", "I20", _due, "restart the daemon, and look at its log"),
-    ("waiting for you", "I9", _person, _LOOK),
-    ("backups", "", _backups, "artbot db backup, and look at the daemon's log"),
-    ("secrets kept out", "I15", _secrets, "change the secret, then restore or prune what holds it"),
-    (
+    _Question("days", "I2", _days, f"{_START}: it makes or records what was missed"),
+    _Question(
+        "rows",
+        "I1 I3 I6 I7 I8 I9 I11 I12 I13",
+        _rows,
+        "somebody or something changed the database past artbot. If a backup is better, though what was "
+        f"decided since is lost with it: {_RESTORE}",
+    ),
+    _Question("pictures", "I5", _files, "artbot reproduce ID --restore"),
+    _Question("worker", "I17", _worker, "restart the daemon"),
+    _Question("due work", "I20", _due, _START),
+    _Question(
+        "waiting for you",
+        "I9",
+        _person,
+        "artbot deliveries list; artbot channels list; for a channel that is gone: put it into "
+        "artbot.toml again, or artbot deliveries withdraw ID",
+    ),
+    _Question("backups", "", _backups, f"artbot db backup; {_START}"),
+    _Question(
+        "secrets kept out",
+        "I15",
+        _secrets,
+        "change the secret, then restore or prune what holds it",
+    ),
+    _Question(
         "painted again",
         "I4",
         _painted_again,

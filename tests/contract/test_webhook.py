@@ -12,12 +12,21 @@ from typing import Any
 
 import jsonschema
 import pytest
+from pydantic import ValidationError
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from artbot.errors import ConfigError, Rejected
+from artbot.errors import ConfigError, PictureChanged
 from artbot.publishing.channels import Parcel
-from artbot.publishing.channels.webhook import WebhookSender, new_secret, parse_secret, sign
+from artbot.publishing.channels.webhook import (
+    CHANNEL,
+    WebhookSender,
+    WebhookSettings,
+    new_secret,
+    parse_secret,
+    sign,
+)
 from artbot.publishing.event import Event, artwork_published, event_bytes, event_schema
+from artbot.redaction import REDACTED, redact
 from artbot.review.decisions import Words, approve
 from db.engine import Database, open_database
 from db.models import Candidate
@@ -131,6 +140,68 @@ def test_a_malformed_secret_is_refused_and_never_quoted(secret: str) -> None:
     assert len(body) < 8 or not any(body[i : i + 8] in told for i in range(len(body) - 7))
 
 
+PASSWORD = "correct-horse-battery"
+
+
+def settings(url: str, **more: object) -> WebhookSettings:
+    return WebhookSettings.model_validate(
+        {"type": "webhook", "url": url, "secret_file": "secrets/webhook", **more}
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://anna:{PASSWORD}@example.org/hook",
+        f"https://{PASSWORD}@example.org/hook",
+        f"http://anna:{PASSWORD}@example.org/hook",
+        f"https://anna:{PASSWORD}@192.168.0.7/hook",
+        f"ftp://anna:{PASSWORD}@example.org/hook",
+        f"anna:{PASSWORD}@example.org/hook",
+        f"https://anna:{PASSWORD}",
+        f"https://anna:{PASSWORD}@[::1/hook",
+        f"https://anna:{PASSWORD}@exa\u2100mple.org/hook",
+        f"https://anna:{PASSWORD}@example.org:{PASSWORD}/hook",
+    ],
+)
+def test_a_password_in_a_url_is_refused_and_never_quoted(url: str) -> None:
+    for more in ({}, {"proxy": url, "url": "https://example.org/"}):
+        try:
+            settings(**{"url": url, **more})  # type: ignore[arg-type]
+        except ValidationError as error:
+            told = " ".join(detail["msg"] for detail in error.errors(include_url=False))
+            assert PASSWORD not in told
+        else:
+            assert more, "taken"
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "proxy.example:3128", "http://", "x"])
+def test_a_proxy_that_is_none_is_refused(proxy: str) -> None:
+    with pytest.raises(ValidationError, match=r"is no address; write http://HOST:PORT"):
+        settings("https://example.org/", proxy=proxy)
+
+
+def test_a_proxys_password_is_kept_out_of_what_is_written(tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/webhook").write_text(SECRET)
+    (tmp_path / "secrets/webhook").chmod(0o600)
+    proxy = "http://anna:p%40ssw0rd-of-anna@proxy.example:3128"
+    CHANNEL.open(settings("https://example.org/", proxy=proxy), tmp_path)
+    assert redact(f"cannot connect to {proxy}") == (
+        f"cannot connect to http://anna:{REDACTED}@proxy.example:3128"
+    )
+    assert redact("said p@ssw0rd-of-anna") == f"said {REDACTED}"
+
+
+@pytest.mark.parametrize(
+    "host", ["127.1", "0x7f.1", "2130706433", "0", "10.1", "[::1]", "[fd00::1]"]
+)
+def test_a_private_address_in_any_spelling_is_a_mistake_of_the_configuration(host: str) -> None:
+    with pytest.raises(ValidationError, match="allow_private = true"):
+        settings(f"https://{host}/hook")
+    settings(f"https://{host}/hook", allow_private=True)
+
+
 def test_a_sender_does_not_show_its_key() -> None:
     shown = repr(WebhookSender("https://example.org/", KEY, allow_private=False))
     assert repr(KEY) not in shown
@@ -230,12 +301,12 @@ def test_there_is_no_event_of_a_picture_that_was_swapped_after_its_approval(desk
     an_event(desk)
     path = picture_of(desk.database, desk.works, 1)
     path.write_bytes(path.read_bytes() + b"\0")
-    with pytest.raises(Rejected, match="no longer the picture that was approved"):
+    with pytest.raises(PictureChanged, match="no longer the picture that was made"):
         event_of(desk.database, desk.works, 1)
 
 
 def test_there_is_no_event_of_a_picture_that_is_gone(desk: Desk) -> None:
     an_event(desk)
     picture_of(desk.database, desk.works, 1).unlink()
-    with pytest.raises(Rejected, match="cannot be read: No such file"):
+    with pytest.raises(PictureChanged, match="cannot be read: No such file"):
         event_of(desk.database, desk.works, 1)

@@ -31,6 +31,7 @@ from PIL import PngImagePlugin  # noqa: F401
 import artbot.publishing.channels as channels
 import artbot.publishing.channels.webhook
 import artbot.studio.batch as studio_batch
+import artbot.studio.reproduce as studio_reproduce
 from artbot import failpoints
 from artbot.config import load_settings
 from artbot.daemon.run import Daemon
@@ -41,10 +42,12 @@ from artbot.publishing.channels import recognition, settings_models
 from artbot.publishing.interventions import Actor
 from artbot.publishing.outbox import deliver_due
 from artbot.review.decisions import Author, Words, approve
+from artbot.review.sheet import Tile, write_sheet
 from artbot.studio.batch import Listener, make_batch
 from artbot.studio.planning import ensure_today
 from artbot.studio.provenance import Origin, encode_png, pixel_sha256
 from artbot.studio.render import Painting, RenderOptions
+from artbot.studio.reproduce import Restoration, restore_file
 from artbot.upkeep.backup import list_backups, make_backup, restore
 from artbot.worker import hold_worker
 from artbot.workplace import Workplace
@@ -134,6 +137,22 @@ def put_back(place: Workplace) -> None:
         )
 
 
+def put_back_a_picture(place: Workplace) -> None:
+    """The file of the first work is painted again. Whoever works next clears up."""
+    assert restore_file(place.studio, 1) == Restoration.WHOLE
+    with place.work("publish"):
+        pass
+
+
+def show_all(place: Workplace) -> None:
+    """Make the contact sheet. Whoever works next clears up."""
+    works = place.settings.works
+    tiles = [Tile(path, path.stem, "") for path in sorted(works.glob("*/*.png"))]
+    write_sheet(tiles, "all", works / "contact-sheet.png")
+    with place.work("publish"):
+        pass
+
+
 def live(place: Workplace) -> None:
     """One round of the daemon: plan, paint, send, back up."""
     with place.work("daemon"):
@@ -154,6 +173,8 @@ OPERATIONS: dict[str, Callable[[Workplace], None]] = {
     "restore": put_back,
     "migrate": migrate,
     "daemon": live,
+    "put-back": put_back_a_picture,
+    "sheet": show_all,
 }
 
 
@@ -170,7 +191,7 @@ def _nothing_is_recognised() -> Iterator[None]:
 def serve() -> None:
     """One line a request, `{operation, root, now, at}`; answers with the child's pid; the next line lets it
     go; then answers with its wait status."""
-    vars(studio_batch)["RenderChild"] = Brush
+    vars(studio_batch)["RenderChild"] = vars(studio_reproduce)["RenderChild"] = Brush
     for line in sys.stdin:
         request = json.loads(line)
         gate, opener = os.pipe()

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import unittest.mock
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -25,9 +26,12 @@ from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from PIL import Image
+
+import artbot.studio.batch as studio_batch
 from artbot.domain.delivery import DeliveryState
 from artbot.domain.seeds import seed_for
-from artbot.pictures import fault_of
+from artbot.pictures import fault_of, quarantine
 from artbot.publishing.interventions import Actor, resolve
 from artbot.review.decisions import approve
 from artbot.upkeep.backup import check_file, list_backups, make_backup
@@ -36,7 +40,7 @@ from db.engine import HEAD, Database, database_url, make_engine, open_database
 from db.engine import migrate as migrate_to
 from db.models import Batch, Candidate, Delivery
 from tests.conftest import CHECKOUT
-from tests.faults.kill_driver import KEEP
+from tests.faults.kill_driver import KEEP, Brush, open_place, paint
 from tests.faults.stores import Store, file_in
 from tests.unit.service.kit import (
     ANNA,
@@ -142,6 +146,27 @@ def begin_restore(root: Path, where: Path | str) -> None:
         approve(desk.review, works[1], ANNA)
 
 
+def begin_painted(root: Path, where: Path | str) -> None:
+    """A batch as the daemon leaves it, its generator kept."""
+    begin_batch(root, where)
+    (root / "artbot.toml").write_text(
+        f'[paths]\ndatabase = "{where}"\n'
+        '[schedules.daily]\nat = "07:00"\ntimezone = "UTC"\ncandidates = 3\n'
+    )
+    place = open_place(root, NOON)
+    with unittest.mock.patch.object(studio_batch, "RenderChild", Brush):
+        paint(place)
+    place.database.close()
+
+
+def begin_without_a_picture(root: Path, where: Path | str) -> None:
+    begin_painted(root, where)
+    with closing(open_database(where)) as database, database.write() as session:
+        work = session.get_one(Candidate, 1)
+        (root / "works" / (work.path or "")).unlink()
+        quarantine(session, work, "gone", "test", NOON)
+
+
 def begin_migration(root: Path, where: Path | str) -> None:
     assert isinstance(where, Path)
     where.parent.mkdir()
@@ -205,6 +230,37 @@ def check_batch(found: Found) -> None:
         pictures = {f"{w.name}.png": w.image_sha256 for w in works}
     on_disk = {p.name: p for p in (found.root / "works").rglob("*.png")}
     assert {n: hashlib.sha256(p.read_bytes()).hexdigest() for n, p in on_disk.items()} == pictures
+
+
+def check_put_back(found: Found) -> None:
+    """I5: out of quarantine it is only with the very file."""
+    with found.database.read() as session:
+        work = session.get_one(Candidate, 1)
+        assert work.state in ("quarantined", "pending")
+        if work.state == "pending":
+            assert fault_of(found.root / "works", work) is None
+
+
+def check_is_back(found: Found) -> None:
+    with found.database.read() as session:
+        work = session.get_one(Candidate, 1)
+        assert [(d.was, d.now) for d in work.decisions] == [
+            ("pending", "quarantined"),
+            ("quarantined", "pending"),
+        ]
+    check_batch(found)
+
+
+def check_sheet(found: Found) -> None:
+    """Whole, or not there."""
+    sheet = found.root / "works/contact-sheet.png"
+    if sheet.exists():
+        with Image.open(sheet) as opened:
+            opened.load()
+
+
+def check_sheet_is_there(found: Found) -> None:
+    assert (found.root / "works/contact-sheet.png").exists()
 
 
 def check_decision_is_whole_or_absent(found: Found) -> bool:
@@ -375,6 +431,16 @@ OPERATIONS = {
     ),
     "daemon": Operation(
         begin_batch, (check_sound, check_pictures), (check_batch, check_nothing_is_left_over)
+    ),
+    "put-back": Operation(
+        begin_without_a_picture,
+        (check_sound, check_put_back),
+        (check_is_back, check_nothing_is_left_over),
+    ),
+    "sheet": Operation(
+        begin_painted,
+        (check_sound, check_pictures, check_sheet),
+        (check_sheet_is_there, check_nothing_is_left_over),
     ),
     "migrate": Operation(
         begin_migration,

@@ -1,11 +1,12 @@
 """SIGKILL before every system call that changes anything, in everything artbot does that must be whole.
 
 Each operation is first done undisturbed under strace, which counts its calls. Then, in a fresh copy of the
-same workplace for each, it is killed before the first such call, before the second, and so on. What is
+same workplace for each, it is killed before one such call, and then before another. What is
 found then must be whole; done again undisturbed, it must come out as if nothing had been. With a database
 on a server, what is said to it and heard from it is among the calls.
 
-`make test` takes an even sample of the points, `ARTBOT_SWEEP=all` (make soak) every one.
+`make test` takes one point in ten, and the first and the last of every call; `ARTBOT_SWEEP=all` (make soak)
+takes every one.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ PARTS = 3
 FIVE = ("batch", "approve", "deliver", "backup", "migrate")
 """The operations whose points are counted."""
 SWEPT = {
-    "sqlite": (*FIVE, "deliver-unrecognised", "restore"),
+    "sqlite": (*FIVE, "deliver-unrecognised", "restore", "put-back", "sheet"),
     "postgresql": ("batch", "approve", "deliver", "deliver-unrecognised", "daemon"),
 }
 """By kind of database."""

@@ -146,6 +146,9 @@ def test_an_owner_that_slept_finds_that_it_was_replaced_and_ends(stocked: Place)
         stocked.configure(CHANNEL.format(url=server.url))
         first = stocked.start("daemon")
         wait_for(lambda: stocked.json("status")["worker"])
+        if stocked.url is None:  # its first round ends with a backup
+            wait_for(lambda: list_backups(stocked.root / "db/backups"))
+        time.sleep(0.5)  # it rests, and holds nothing in the database
         first.send_signal(signal.SIGSTOP)
         try:
             stocked.run("approve", "1").refused(0)
@@ -161,6 +164,63 @@ def test_an_owner_that_slept_finds_that_it_was_replaced_and_ends(stocked: Place)
     assert "Traceback" not in out
     assert len(server.requests) == 1
     assert states(stocked) == ["delivered"]
+
+
+STOPPED_AS_IT_CONNECTS = """
+import os, signal, sys, time
+from datetime import timedelta
+from artbot.cli.main import main
+from artbot.publishing import http, outbox
+
+outbox.SEND_WITHIN = timedelta(seconds=float(sys.argv[1]))
+connect = http.sockets.create_connection
+
+def connect_and_be_stopped(*address, **options):
+    connection = connect(*address, **options)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(0.1)  # it is stopped when all its threads are
+    return connection
+
+http.sockets.create_connection = connect_and_be_stopped
+sys.argv = ["artbot", "publish"]
+main()
+"""
+
+
+@pytest.mark.parametrize(("send_within_s", "num_sent"), [(1.0, 0), (60.0, 1)])
+def test_who_is_stopped_while_it_connects_sends_nothing_when_it_goes_on(
+    stocked: Place, send_within_s: float, num_sent: int
+) -> None:
+    """Row 17: after the last look at the clock that the outbox takes, and long before the receiver has
+    heard a word. Stopped for a moment only, it sends."""
+    with serve(taking_its_time(0)) as server:
+        approved(stocked, server.url, 1)
+        sender = subprocess.Popen(
+            [sys.executable, "-c", STOPPED_AS_IT_CONNECTS, str(send_within_s)],
+            cwd=stocked.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            wait_for(lambda: state_of(sender) == "T")
+            time.sleep(1.5)
+            assert (server.num_connections, server.requests) == (1, [])
+        finally:
+            sender.send_signal(signal.SIGCONT)
+        out, _ = sender.communicate(timeout=60)
+        assert sender.returncode == 1 - num_sent, out
+    assert len(server.requests) == num_sent
+    assert states(stocked) == (["delivered"] if num_sent else ["retry_wait"])
+    assert stocked.sql("SELECT outcome FROM attempts") == [
+        ("delivered" if num_sent else "unavailable",)
+    ]
+
+
+def state_of(process: subprocess.Popen[str]) -> str:
+    """As in proc(5): T is stopped."""
+    assert process.poll() is None, process.communicate()[0]
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_a_child_that_outlives_a_killed_worker_does_not_hold_its_lock(tmp_path: Path) -> None:
@@ -457,7 +517,7 @@ class World:
     def accept_clock(self) -> None:
         place = self.place
         with contextlib.closing(place.database):
-            place.accept_clock()
+            place.accept_clock(BEN)
 
     def days(self) -> dict[str, str]:
         database = open_database(self.where)

@@ -20,7 +20,10 @@ from tests.conftest import ARTBOT, Place
 from tests.faults.killing import Driver, Template, copied, receiving
 from tests.unit.service.kit import NOON
 
-CALLS = "openat,write,pwrite64,ftruncate,fsync,fdatasync,?rename,?renameat,?renameat2,?unlink,?unlinkat,sendto"
+CALLS = (
+    "openat,write,pwrite64,ftruncate,fsync,fdatasync,?rename,?renameat,?renameat2,?link,?linkat,"
+    "?mkdir,?mkdirat,?unlink,?unlinkat,?rmdir,sendto"
+)
 FOR_NOW = ("artbot.lock", ".turn", "contact-sheet.png")
 """Nothing follows from these after the machine was started anew."""
 
@@ -53,6 +56,9 @@ class Disk:
             elif call == "openat":
                 if "O_CREAT" in arguments and self._counts(named[0]) and named[0] not in self.known:
                     self.unsettled.add(named[0])
+            elif call.startswith(("mkdir", "link")):
+                if self._counts(named[-1]):
+                    self.unsettled.add(named[-1])
             elif call in ("write", "pwrite64", "ftruncate"):
                 if self._counts(path):
                     self.unflushed.add(path)
@@ -65,9 +71,10 @@ class Disk:
                 self.unflushed.discard(named[0])
                 self.unsettled -= {named[0]}
                 self.unsettled.add(named[1])
-            elif call.startswith("unlink") and self._counts(named[0]):
-                if "/backups/" in named[0]:
-                    continue  # an old backup that comes back harms nobody
+            elif call.startswith(("unlink", "rmdir")) and self._counts(named[0]):
+                if "/backups/" in named[0] or named[0] in self.unsettled:
+                    self.unsettled.discard(named[0])
+                    continue  # an old backup that comes back harms nobody; nor does what never was
                 self.unflushed.discard(named[0])
                 self.unsettled.add(named[0])
 

@@ -140,7 +140,7 @@ def test_the_second_worker_is_refused_and_told_who_the_first_one_is(
     first = place.start("daemon")
     try:
         wait_for(lambda: place.json("status")["worker"])
-        place.run("daemon").refused(1, f"process {first.pid}", "already at work")
+        place.run("daemon", "--once").refused(1, f"process {first.pid}", "already at work")
         place.run("publish").refused(1, f"process {first.pid}")
     finally:
         first.terminate()

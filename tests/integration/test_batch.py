@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import shutil
 from pathlib import Path
 
 from PIL import Image
 
 from artbot.domain.seeds import seed_for
+from db.engine import open_database
+from db.models import Candidate
 from tests.conftest import SCHEDULE, Consumer, Place, export_tiny
+from trainers.manifest import read_manifest
 
 
 def test_a_batch_is_painted_from_the_seeds_of_its_key(painted: Place) -> None:
@@ -90,6 +96,69 @@ def test_an_approved_work_whose_picture_was_swapped_is_held_and_sent_once_it_is_
     ]
 
 
+def test_a_file_that_is_put_back_lets_its_work_out_though_nothing_can_paint_any_more(
+    painted: Place,
+) -> None:
+    path = Path(painted.json("show", "1")["file"])
+    elsewhere = path.rename(painted.root / "copy.png")
+    painted.run("approve", "1").refused(1, "cannot be read: No such file")
+    shutil.rmtree(painted.root / "checkpoints")
+    shutil.rmtree(painted.root / "works/generators")
+    painted.run("reproduce", "1", "--restore").refused(1, "cannot be made again")
+    elsewhere.rename(path)
+    assert painted.json("reproduce", "1", "--restore")["is_restored"]
+    assert painted.run("approve", "1").code == 0
+
+
+def test_the_same_pixels_from_another_pillow_are_taken_for_a_work_that_waits(
+    painted: Place,
+) -> None:
+    """As if the recorded file had been written by an older one: the same pixels, compressed otherwise."""
+    path = Path(painted.json("show", "1")["file"])
+    with Image.open(path) as picture:
+        picture.save(path, "PNG", compress_level=1)
+    older = hashlib.sha256(path.read_bytes()).hexdigest()
+    database = open_database(painted.database_at)
+    with database.write() as session:
+        session.get_one(Candidate, 1).image_sha256 = older
+    database.close()
+    path.unlink()
+    painted.run("reproduce", "1", "--restore").refused(0, "the same pixels in another file")
+    story = painted.json("show", "1")
+    assert story["image_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest() != older
+    assert [(d["was"], d["now"]) for d in story["decisions"]] == [
+        ("pending", "quarantined"),
+        ("quarantined", "pending"),
+    ]
+    assert painted.run("approve", "1").code == 0
+
+
+def test_what_killed_commands_were_making_is_cleared_up_and_what_is_being_made_stays(
+    painted: Place,
+) -> None:
+    works = painted.root / "works"
+    old = [works / ".contact-sheet.png.abcd1234.tmp", works / ".daily-2026-11-21-01.abcd1234.tmp"]
+    young = works / ".contact-sheet.png.1234abcd.tmp"
+    for path in (*old, young):
+        path.write_bytes(b"half")
+    for path in old:
+        os.utime(path, (0, 0))
+    assert painted.run("publish").code == 0
+    assert list(works.glob(".*")) == [young]
+
+
+def test_a_data_set_that_a_schedule_asks_for_is_waited_for(
+    place: Place, tiny_checkpoint: Path
+) -> None:
+    place.add_checkpoint(tiny_checkpoint)
+    place.configure(SCHEDULE + 'dataset = "fish"\n')
+    place.run("batch").refused(1, "learned from 'fish'", "artbot train --dataset fish")
+    assert "learned from 'fish'" in place.run("status").out
+    manifest = read_manifest(tiny_checkpoint)
+    place.configure(SCHEDULE + f'dataset = "{manifest.dataset.name}"\n')
+    assert place.json("batch")["checkpoint"] == tiny_checkpoint.name
+
+
 def test_a_damaged_checkpoint_is_refused_with_its_reason_and_the_one_before_is_used(
     place: Place, tiny_checkpoint: Path
 ) -> None:
@@ -114,11 +183,7 @@ def test_a_damaged_checkpoint_is_refused_with_its_reason_and_the_one_before_is_u
 def test_a_whole_checkpoint_that_paints_one_flat_colour_is_refused(
     place: Place, tiny_checkpoint: Path
 ) -> None:
-    import hashlib
-
     import safetensors.torch
-
-    from trainers.manifest import read_manifest
 
     place.add_checkpoint(tiny_checkpoint)
     newer = export_tiny(place.root / "checkpoints", seed=1, kimg=2)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Consumer, Place, on_sqlite_only
+from tests.trainer_fixtures import write_pictures
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
@@ -83,6 +84,34 @@ def test_what_does_not_exist_is_a_usage_error(painted: Place) -> None:
     painted.run("batch", "--schedule", "weekly").refused(2, "no schedule 'weekly'")
     painted.run("approve").refused(2, "ID")
     painted.run("aprove", "1").refused(2, "approve")
+
+
+def test_numbers_and_words_that_nothing_can_hold_are_usage_errors(painted: Place) -> None:
+    huge, foreign = "9" * 20, "caf\udce9"  # as the shell passes on a byte that is no UTF-8
+    for command in ("show", "explain", "reproduce", "approve", "reject", "undo"):
+        painted.run(command, huge).refused(2, "there is no candidate")
+        painted.run(command, foreign).refused(2, "there is no candidate")
+    painted.run("approve", "1", "--title", foreign).refused(2, "the title is no UTF-8 text")
+    painted.run("review", "--batch", foreign).refused(2, "there is no batch")
+    painted.run("batch", "--schedule", foreign).refused(2, "there is no schedule")
+    assert painted.json("show", "1")["state"] == "pending"
+
+
+def test_a_bug_is_told_without_the_secrets_it_met() -> None:
+    code = (
+        "import sys, threading\n"
+        "from artbot.cli import main\n"
+        "from artbot.redaction import register_secret\n"
+        "register_secret('c2VjcmV0c2VjcmV0')\n"
+        "def bug(*arguments, **options):\n"
+        "    raise LookupError('c2VjcmV0c2VjcmV0')\n"
+        "main.cli.main = lambda **options: (threading.Thread(target=bug).start(), bug())\n"
+        "main.main()\n"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert process.returncode == 1
+    assert process.stderr.count("Traceback") == process.stderr.count("LookupError: [secret]") == 2
+    assert "c2VjcmV0" not in process.stderr.replace("register_secret('c2VjcmV0c2VjcmV0')", "")
 
 
 def test_a_work_may_be_called_by_its_name(painted: Place) -> None:
@@ -218,7 +247,8 @@ def test_a_file_that_is_no_database_is_said_to_be_none(place: Place, content: by
 
 def test_training_works_without_a_workplace_and_in_one_uses_its_folders(tmp_path: Path) -> None:
     plain = Place(tmp_path)
-    (tmp_path / "pictures").mkdir()
+    write_pictures(tmp_path / "pictures")
+    (tmp_path / "nothing").mkdir()
     plan = plain.run("train", "--dataset", "pictures", "--size", "32", "--dry-run")
     plan.refused(0, "no workplace here", str(tmp_path))
     assert "checkpoints          checkpoints" in plan.out
@@ -227,5 +257,5 @@ def test_training_works_without_a_workplace_and_in_one_uses_its_folders(tmp_path
     plan = studio.run("train", "--dataset", "../pictures", "--size", "32", "--dry-run")
     assert str(tmp_path / "studio/checkpoints") in plan.out
     studio.run("train", "--dataset", "missing").refused(2, "no folder", "datasets/missing")
-    studio.run("train", "--dataset", "../pictures", "--size", "32").refused(1, "holds no pictures")
+    studio.run("train", "--dataset", "../nothing", "--size", "32").refused(1, "holds no pictures")
     studio.run("train", "--dataset", "../pictures", "--size", "100").refused(2, "--size")

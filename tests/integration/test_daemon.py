@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
+import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +21,7 @@ from artbot.daemon.run import Daemon
 from artbot.daemon.supervision import BEAT_EVERY_S, Supervision
 from artbot.errors import SchedulerDied
 from artbot.publishing.channels import settings_models
+from artbot.worker import hold_worker
 from artbot.workplace import Workplace
 from tests.conftest import Consumer, Place, wait_for
 
@@ -197,6 +200,67 @@ def test_days_missed_are_recorded_and_the_recent_ones_caught_up(painted: Place) 
     dates = [day for day, _, _ in days]
     assert dates == [dates[0] + timedelta(days=n) for n in range(6)]
     assert all(reason for _, state, reason in days if state == "skipped")
+
+
+# Standing by
+
+
+def told(daemon: subprocess.Popen[str]) -> str:
+    assert daemon.stdout is not None
+    return daemon.stdout.readline()
+
+
+def test_a_second_daemon_stands_by_and_begins_when_the_first_has_ended(painted: Place) -> None:
+    first = painted.start("daemon")
+    wait_for(lambda: painted.json("status")["worker"])
+    second = painted.start("daemon")
+    try:
+        said = told(second)
+        assert f"INFO standing by: artbot daemon (process {first.pid} on" in said
+        first.kill()
+        first.communicate()
+        assert "INFO taking over" in told(second)
+        wait_for(lambda: f"process {second.pid} on" in (painted.json("status")["worker"] or ""))
+    finally:
+        second.terminate()
+        out, _ = second.communicate(timeout=60)
+    assert second.returncode == 0
+    assert out.rstrip().endswith("INFO stopped")
+
+
+def test_a_daemon_that_stands_by_ends_at_once_when_it_is_told_to(painted: Place) -> None:
+    with hold_worker(painted.root / "db/artbot.lock", "batch"):
+        waiting = painted.start("daemon")
+        assert "standing by: artbot batch" in told(waiting)
+        began = time.monotonic()
+        waiting.terminate()
+        out, _ = waiting.communicate(timeout=60)
+    assert (waiting.returncode, out.rstrip()[-12:]) == (0, "INFO stopped")
+    assert time.monotonic() - began < 4, "it looks again every five seconds"
+
+
+def test_a_daemon_waits_for_its_database_while_a_person_restores_it(painted: Place) -> None:
+    """It says once what is wrong, systemd hears that it lives, and it needs no new start."""
+    backup = painted.json("db", "backup")["path"]
+    (painted.root / "db/artbot.sqlite3").unlink()
+    painted.run("daemon", "--once").refused(1, "gone or empty")
+    address = painted.root / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(address))
+        systemd.settimeout(30)
+        daemon = painted.start("daemon", NOTIFY_SOCKET=str(address), WATCHDOG_USEC="120000000")
+        try:
+            assert re.search("ERROR standing by: the database .* gone or empty", told(daemon))
+            assert systemd.recv(1000) == b"READY=1\nWATCHDOG_USEC=300000000"
+            assert [systemd.recv(1000) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+            painted.run("db", "restore", backup).refused(0)
+            assert "INFO taking over" in told(daemon)
+            wait_for(lambda: painted.json("status")["worker"])
+        finally:
+            daemon.terminate()
+            out, _ = daemon.communicate(timeout=60)
+    assert daemon.returncode == 0, out
+    assert painted.json("status")["num_pending"] == 3
 
 
 def test_a_batch_that_waited_too_long_for_a_generator_is_given_up_and_says_why(

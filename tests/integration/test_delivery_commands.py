@@ -54,7 +54,11 @@ def test_a_delivery_tells_its_whole_story(stocked: Place, consumer: Consumer) ->
     assert (attempt["outcome"], attempt["status"], attempt["epoch"]) == ("delivered", 200, 1)
     assert story["interventions"] == []
     assert consumer.log()[0]["webhook_id"] == story["delivery_key"]
-    stocked.run("deliveries", "show", "99").refused(2, "no delivery 99", "artbot deliveries list")
+    for number in ("99", "99999999999999999999"):
+        stocked.run("deliveries", "show", number).refused(
+            2, f"no delivery {number}", "artbot deliveries list"
+        )
+        stocked.run("deliveries", "retry", number).refused(2, f"no delivery {number}")
 
 
 def test_the_list_names_for_every_trouble_the_command_that_helps(stocked: Place) -> None:
@@ -153,6 +157,8 @@ def test_a_receiver_that_lost_everything_gets_it_again_and_one_that_did_not_know
         2, "no channel 'x'. Channels: example"
     )
     stocked.run(*replay, "last week").refused(2, "--since")
+    stocked.run(*replay, "0001-01-01", TZ="Europe/Berlin").refused(2, "Write one like 2026-11-21")
+    stocked.run(*replay, "9999-12-31T23:00", TZ="America/New_York").refused(2, "Write one like")
     stocked.run("deliveries", "replay", "--channel", "example").refused(2, "--since")
 
 

@@ -483,7 +483,7 @@ def test_a_second_daemon_stands_by_and_takes_over(place: Place, tmp_path: Path) 
     assert other.run("init").code == 0
     other.configure(SCHEDULE)
     first = place.start("daemon")
-    wait_for(lambda: place.json("status")["worker"])
+    wait_for(lambda: place.sql("SELECT epoch FROM workplace WHERE leased_until IS NOT NULL"))
     epoch = place.sql("SELECT epoch FROM workplace")
 
     def standing_by() -> subprocess.Popen[str]:
@@ -652,6 +652,24 @@ def test_a_server_that_is_not_there_is_said_so_in_one_line(place: Place, tmp_pat
             assert len(result.err.splitlines()) == 1, result.err
     place.configure(settings(nobody))
     place.run("status").refused(1, f"{nobody} cannot be opened", "refused")
+
+
+def test_a_daemon_that_starts_before_its_server_waits_for_it(
+    place: Place, postgresql: Server, postgresql_url: str
+) -> None:
+    place.configure(settings(postgresql_url))
+    postgresql.stop(signal.SIGINT)
+    try:
+        daemon = place.start("daemon")
+        assert daemon.stdout is not None
+        assert "ERROR standing by: the database postgresql://" in daemon.stdout.readline()
+    finally:
+        postgresql.start()
+    assert "INFO taking over" in daemon.stdout.readline()
+    wait_for(lambda: place.json("status")["worker"])
+    daemon.terminate()
+    daemon.communicate(timeout=60)
+    assert daemon.returncode == 0
 
 
 def test_a_database_that_is_not_there_is_said_so(place: Place, postgresql: Server) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Consumer, Place, wait_for
+from db.engine import open_database
+from db.models import WorkplaceRow
+from tests.conftest import ARTBOT, Consumer, Place, wait_for
 
 
 @pytest.fixture
@@ -136,15 +140,43 @@ def test_a_database_put_back_by_hand_is_noticed(connected: Place, consumer: Cons
     assert "older than" not in again.out
 
 
-def test_a_lost_database_is_noticed_and_its_keys_stay(connected: Place, consumer: Consumer) -> None:
-    """Somebody removed the file: a new one is made, the same day painted again, the same work approved."""
+def test_a_lost_database_is_not_replaced_by_an_empty_one_until_a_person_says_so(
+    connected: Place, consumer: Consumer
+) -> None:
+    """Somebody removed the file. With an empty one the same day is painted again, and the same work approved
+    again: it has the key it had."""
+    file = connected.root / "db/artbot.sqlite3"
     connected.run("approve", "1").refused(0)
     assert connected.run("daemon", "--once").code == 0
-    (connected.root / "db/artbot.sqlite3").unlink()
+    for lost in (None, b""):
+        file.unlink()
+        if lost is not None:
+            file.write_bytes(lost)
+        for command in ("batch", "daemon --once", "approve 2", "status", "db backup"):
+            connected.run(*command.split()).refused(1, "gone or empty", "db restore", "artbot init")
+        connected.run("db", "check").refused(1, "gone or empty", "artbot db restore FILE")
+        assert connected.run("doctor", "--quick").code == 3
+        assert (file.read_bytes() if file.exists() else None) == lost
+        (backup,) = connected.json("db", "list")
+        connected.run("db", "restore", backup["path"]).refused(0)
+        assert connected.json("show", "1")["state"] == "approved"
+    file.unlink()
+    connected.run("init").refused(0, "db/artbot.sqlite3 (empty)")
+    connected.run("init").refused(2, "lacks nothing")
     assert connected.run("batch").code == 0
     connected.run("approve", "1").refused(0)
     assert connected.run("daemon", "--once").code == 0
     assert consumer.verdicts() == ["stored", "duplicate"]
+
+
+def test_a_new_workplace_begins_with_any_command_and_with_checkpoints_already_there(
+    place: Place, tiny_checkpoint: Path
+) -> None:
+    place.add_checkpoint(tiny_checkpoint)
+    for command in ("status", "doctor --quick", "db check"):
+        (place.root / "db/artbot.sqlite3").unlink(missing_ok=True)
+        assert place.run(*command.split()).code in (0, 3)
+        assert place.json("status")["num_pending"] == 0
 
 
 @pytest.mark.parametrize(
@@ -169,6 +201,40 @@ def test_a_restore_that_is_killed_changes_nothing(painted: Place) -> None:
     painted.run("db", "restore", made).refused(0)
     assert painted.json("show", "1")["state"] == "pending"
     assert not list((painted.root / "db").glob(".*.tmp"))
+
+
+def test_a_damaged_mark_does_not_stop_a_restore(connected: Place, consumer: Consumer) -> None:
+    """The same power cut may have spoilt both. What may have been posted goes out under its old key."""
+    connected.run("approve", "1").refused(0)
+    made = connected.json("db", "backup")["path"]
+    assert connected.run("daemon", "--once").code == 0
+    [mark] = connected.root.rglob("artbot.mark")
+    mark.write_bytes(b"\x00" * 40)
+    connected.run("db", "restore", made).refused(0, "is the state of", "damaged and was removed")
+    assert not mark.exists()
+    assert connected.run("daemon", "--once").code == 0
+    assert consumer.verdicts() == ["stored", "duplicate"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_restored_is_the_services_to_use(painted: Place) -> None:
+    made = painted.json("db", "backup")["path"]
+    folder = painted.root / "db"
+    for path in (folder, folder / "artbot.sqlite3"):
+        os.chown(path, 4711, 4711)
+    (folder / "artbot.lock").unlink(missing_ok=True)
+    painted.run("db", "restore", made).refused(0)
+    for name in ("artbot.sqlite3", "artbot.lock"):
+        assert (folder / name).stat().st_uid == 4711, name
+
+
+def test_what_restoring_put_aside_is_listed_until_a_person_removes_it(painted: Place) -> None:
+    made = painted.json("db", "backup")["path"]
+    replaced = painted.json("db", "restore", made)["replaced"]
+    listed = painted.run("db", "list")
+    assert replaced in listed.out
+    assert "put aside" in listed.out
+    assert "yours to remove" in listed.err
 
 
 def test_while_a_daemon_is_at_work_nothing_is_restored(painted: Place) -> None:
@@ -274,6 +340,53 @@ def test_a_row_that_no_decision_explains_is_found(painted: Place) -> None:
     result = painted.run("doctor", "--quick")
     assert result.code == 3
     assert "candidate 1 is pending, and the log does not say why" in result.out
+
+
+def test_what_is_overdue_is_told_while_no_daemon_runs(connected: Place, consumer: Consumer) -> None:
+    """It failed to start, and a monitor asks the doctor."""
+    connected.run("approve", "1").refused(0)
+    connected.run("doctor", "--quick").refused(0)
+    connected.sql("UPDATE deliveries SET next_at = '2026-01-01T00:00:00.000000Z'")
+    result = connected.run("doctor", "--quick")
+    assert result.code == 3
+    assert "WRONG  due work" in result.out
+    assert "since 2026-01-01 00:00 UTC, and nobody is at work" in result.out
+    assert "remedy: start the daemon" in result.out
+    assert connected.run("daemon", "--once").code == 0
+    connected.run("doctor", "--quick").refused(0)
+
+
+@pytest.mark.parametrize("command", ["doctor --quick", "db backup"])
+def test_nobody_who_writes_waits_for_a_long_reader(painted: Place, command: str) -> None:
+    """Row 31, on a disk that takes four milliseconds for a page. Who reads the whole file in one go lets
+    nobody commit meanwhile; a larger one takes longer than a writer waits, and the answer of a send is
+    lost."""
+    with closing(sqlite3.connect(painted.database_at)) as connection, connection:
+        connection.execute("CREATE TABLE ballast (content BLOB)")
+        connection.executemany(
+            "INSERT INTO ballast VALUES (randomblob(4000))", ([] for _ in range(500))
+        )
+    slowly = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=pread64:delay_enter=4000"]
+    began = time.monotonic()
+    reading = subprocess.Popen(
+        [*slowly, str(ARTBOT), *command.split()],
+        cwd=painted.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    waits: list[float] = []
+    with closing(open_database(painted.database_at)) as database:
+        while reading.poll() is None:
+            time.sleep(6 if waits else 2.5)  # a copy that is written to is begun anew
+            wrote = time.monotonic()
+            with database.write() as session:
+                session.get_one(WorkplaceRow, 1).boot_s = wrote
+            waits.append(time.monotonic() - wrote)
+    said = reading.communicate()[0]
+    assert reading.returncode == 0, said
+    assert time.monotonic() - began > 4, "it was slow"
+    assert max(waits) < 1.5, (waits, said)
 
 
 # The story

@@ -111,7 +111,8 @@ def augment(
     dimensions on the device. With p = 0 the pictures come back as they were, bit for bit. What is
     drawn from the stream depends on the operations and the batch size only, never on p.
 
-    Differentiable twice in the pictures, which gradient penalties need; never waits for the device.
+    The generator learns through it, so it is differentiable in the pictures; gradient penalties are taken
+    on what comes out of it (`losses.zero_centred_penalty`). Never waits for the device.
     """
     draw = _Draw(len(pictures[0]), p, stream)
     augmented = list(pictures)
@@ -274,7 +275,7 @@ def _pixels(x: Tensor, row: Tensor, column: Tensor) -> Tensor:
     num_pictures, channels, edge, _ = x.shape
     first = torch.arange(num_pictures, device=x.device)[:, None, None, None] * (edge * edge)
     index = ((first + row * edge) + column).flatten()
-    # Rows of three channels: F.grid_sample, the usual way, cannot be differentiated twice.
+    # Rows of three channels: whole pixels, bit for bit. F.grid_sample, the usual way, interpolates.
     colours = x.permute(0, 2, 3, 1).reshape(-1, channels).index_select(0, index)
     return colours.view(num_pictures, edge, edge, channels).permute(0, 3, 1, 2)
 

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import shutil
+import statistics
 import uuid
 import warnings
 from collections import deque
@@ -64,6 +65,9 @@ class PictureSet:
     rejections: tuple[Rejection, ...]
     num_upscaled: int
     """Pictures whose short side is smaller than the size they were brought to."""
+    upscaling: tuple[float, float] | None = None
+    """How many times these were enlarged: the median and the most. None where there are none, or where
+    the cache is older than this."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -154,6 +158,7 @@ def _open_cached(
         ),
         rejections=rejections,
         num_upscaled=index["num_upscaled"],
+        upscaling=tuple(index["upscaling"]) if index.get("upscaling") else None,
     )
 
 
@@ -177,7 +182,7 @@ def _decode_all(
     try:
         kept: list[PictureFile] = []
         rejections: list[Rejection] = []
-        num_upscaled = 0
+        factors: list[float] = []
         # Plain writes: a full disk then raises, where a writable memory map would kill the process.
         with open(building / "images.u8", "wb") as array, warnings.catch_warnings():
             # Pillow warns of odd metadata and of large pictures; `decode_square` decides both. Said
@@ -189,7 +194,8 @@ def _decode_all(
                 else:
                     image, original_px = decoded
                     array.write(image.tobytes())
-                    num_upscaled += min(original_px) < size_px
+                    if min(original_px) < size_px:
+                        factors.append(size_px / min(original_px))
                     kept.append(file)
                 if on_progress:
                     on_progress(done, len(files))
@@ -200,7 +206,8 @@ def _decode_all(
             "files": [file.relative for file in kept],
             "classes": [file.class_name for file in kept],
             "rejections": [vars(rejection) for rejection in rejections],
-            "num_upscaled": num_upscaled,
+            "num_upscaled": len(factors),
+            "upscaling": [statistics.median(factors), max(factors)] if factors else None,
         }
         write_atomically(building / "index.json", lambda f: f.write(json.dumps(index).encode()))
         if array_folder.exists():

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainers.data.cache import PREPROCESSING_VERSION as DECODING_VERSION
-from trainers.errors import SettingsError, StorageError
+from trainers.errors import SettingsError, StorageError, is_out_of_memory
 from trainers.files import write_atomically
 from trainers.metrics import JUDGES
 from trainers.pretrained.efficientnet_lite import NUM_FEATURES, VARIANTS, load_efficientnet_lite
@@ -69,7 +69,8 @@ class Judge:
     def features(self, pictures: np.ndarray, on_progress: Progress | None = None) -> Tensor:
         """uint8 pictures (N, S, S, 3) -> float32 features (N, 1280) on the CPU.
 
-        Full float32 on every device: TensorFloat-32 would make the device part of the result.
+        Full float32 on every device: TensorFloat-32 would make the device part of the result. Where
+        memory runs out, half as many pictures are looked at together from then on.
         """
         seen = torch.empty(len(pictures), NUM_FEATURES)
         with (
@@ -77,12 +78,20 @@ class Judge:
             torch.autocast(self._device.type, enabled=False),
             torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False),
         ):
-            for start in range(0, len(pictures), self.batch):
-                part = torch.from_numpy(np.ascontiguousarray(pictures[start : start + self.batch]))
-                shown = as_input(part.to(self._device), self._edge_px)
-                seen[start : start + len(part)] = self._network.features(shown).cpu()
+            done = 0
+            while done < len(pictures):
+                part = torch.from_numpy(np.ascontiguousarray(pictures[done : done + self.batch]))
+                try:
+                    shown = as_input(part.to(self._device), self._edge_px)
+                    seen[done : done + len(part)] = self._network.features(shown).cpu()
+                except (MemoryError, RuntimeError) as error:
+                    if not is_out_of_memory(error) or self.batch == 1:
+                        raise
+                    self.batch //= 2
+                    continue
+                done += len(part)
                 if on_progress:
-                    on_progress(start + len(part), len(pictures))
+                    on_progress(done, len(pictures))
         return seen
 
 

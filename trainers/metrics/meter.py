@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trainers.data.split import drawn, held_out_indices
+from trainers.data.split import check_enough, looked_at
 from trainers.metrics import JUDGES
 from trainers.metrics.features import (
     Judge,
@@ -66,10 +66,11 @@ class QualityMeter:
         started = time.monotonic()
         check_judge(judge, arch)
         self.is_held_out = holdout > 0
-        self.real_indices, self.training_indices = _looked_at(
-            len(images), fingerprint, holdout, max_real, max_training if is_trained_on else 0
+        self.real_indices, self.training_indices = looked_at(
+            images, holdout, max_real, max_training if is_trained_on else 0
         )
         """Into the data set: what is compared with, and what is looked through for copies."""
+        check_enough(len(self.real_indices), holdout, len(images))
         self._judge = Judge(judge, device)
         features = cached_features(
             self._judge,
@@ -119,18 +120,8 @@ class QualityMeter:
 
 def num_to_prepare(images: np.ndarray, fingerprint: str, cache: Path, *, holdout: float) -> int:
     """Real pictures that a QualityMeter of these would have to look at first; 0 with all in `cache`."""
-    looked_at = _looked_at(len(images), fingerprint, holdout, MAX_REAL, MAX_REAL)
-    return num_missing(JUDGES[0], images, np.union1d(*looked_at), fingerprint, cache)
-
-
-def _looked_at(
-    num_pictures: int, fingerprint: str, holdout: float, max_real: int, max_training: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the pictures to compare with, and of those to look through for copies."""
-    held_out = held_out_indices(num_pictures, holdout, fingerprint)
-    shown = np.setdiff1d(np.arange(num_pictures), held_out)
-    real = held_out if len(held_out) else shown
-    return drawn(real, max_real, fingerprint), drawn(shown, max_training, fingerprint)
+    indices = np.union1d(*looked_at(images, holdout, MAX_REAL, MAX_REAL))
+    return num_missing(JUDGES[0], images, indices, fingerprint, cache)
 
 
 def joined(parts: Sequence[FeatureSet]) -> FeatureSet:

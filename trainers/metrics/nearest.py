@@ -13,9 +13,6 @@ from torch import Tensor
 
 from trainers.metrics.distances import distance_blocks, without_self
 
-MEMORISED_BELOW = 0.5
-"""A nearest ratio from here down is reported as learning by heart."""
-
 
 @dataclass(frozen=True)
 class Nearest:

@@ -5,15 +5,9 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 
-from trainers.metrics.nearest import MEMORISED_BELOW
 from trainers.metrics.scores import Scores
+from trainers.symptoms import COPYING_RATIO, LEAST_COVERAGE, OFF_COLOUR, THIN_DIVERSITY
 
-DIVERSITY_LOW = 0.6
-"""Below, pictures repeat each other; a collapse is below 0.35."""
-COVERAGE_LOW = 0.3
-"""Below, most kinds of real pictures are never painted. A plain DCGAN on CIFAR-10 reaches 0.28."""
-COLOUR_HIGH = 10.0
-"""Beyond the floor: seen without looking for it. Two shades of the same colour's name are about 10 apart."""
 _WIDTH = 100
 
 
@@ -40,22 +34,22 @@ def in_words(scores: Scores) -> str:
 def worries(scores: Scores) -> list[str]:
     """A sentence for each thing that is wrong with the pictures; none if nothing is."""
     found = []
-    if scores.diversity_ratio < DIVERSITY_LOW:
+    if scores.diversity_ratio < THIN_DIVERSITY:
         found.append(
             f"! It repeats itself: its pictures differ {scores.diversity_ratio:.2f} times as much as "
             "real ones do."
         )
-    if scores.coverage < COVERAGE_LOW:
+    if scores.coverage < LEAST_COVERAGE:
         found.append(
             f"! It paints few kinds of pictures: {scores.coverage:.0%} of the real ones have one like "
             "them."
         )
-    if scores.nearest_ratio is not None and scores.nearest_ratio < MEMORISED_BELOW:
+    if scores.nearest_ratio is not None and scores.nearest_ratio < COPYING_RATIO:
         found.append(
             "! It has learned pictures by heart: half of its own are nearer to a training picture than "
             f"{scores.nearest_ratio:.2f} of the usual distance. Look at them beside each other."
         )
-    if scores.colour_distance > scores.floor_colour_distance + COLOUR_HIGH:
+    if scores.colour_distance > scores.floor_colour_distance + OFF_COLOUR:
         found.append(
             f"! Its colours are off, by {scores.colour_distance:.0f} (10 is plainly seen, black to white is "
             "100). The judge hardly sees colour: look at the grid."
@@ -122,7 +116,7 @@ def _rows(scores: Scores) -> list[_Row]:
                 f"{scores.nearest_ratio:.2f}",
                 "1.00",
                 "Distance to the nearest training picture, measured by that between training pictures. "
-                "About 1 or above is new; below 0.5 is learned by heart.",
+                f"About 1 or above is new; below {COPYING_RATIO:g} is learned by heart.",
             )
         )
     return rows

@@ -285,6 +285,11 @@ def _our_name(name: str) -> str:
     return f"{_OUTER_NAMES[layer]}.{tensor}"
 
 
+def check_weights(variant: str) -> None:
+    """Raise TrainerError, before anybody waits for it, where they are not installed or not the ones known."""
+    _weights_file(variant)
+
+
 def _weights_file(variant: str) -> bytes:
     """The very bytes whose sha256 was checked. Raises TrainerError."""
     known = VARIANTS[variant]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import click
 
 from trainers import share_the_processor
-from trainers.errors import SettingsError
+from trainers.errors import SettingsError, out_of_memory_told
 from trainers.options import device_option, folder_option
 from trainers.progress import open_display
 from trainers.seeing.film import MAX_SECONDS, check_film, format_of
@@ -109,7 +110,7 @@ def timelapse_command(
 
     run_folder = find_run(run, runs_dir)
     display = open_display()
-    try:
+    with closing(display), out_of_memory_told("Try a smaller --size, fewer --seconds or an MP4."):
         facts = make_timelapse(
             run_folder,
             out or Path(f"{run_folder.resolve().name}-timelapse.mp4"),
@@ -121,8 +122,6 @@ def timelapse_command(
             on_progress=display.preparing,
             on_note=display.note,
         )
-    finally:
-        display.close()
     display.note(f"film: {facts}")
 
 
@@ -209,10 +208,11 @@ def walk_command(
         resolved_device = resolve_device(device)
     except ValueError as error:
         raise SettingsError(f"--device {error}.") from error
-    generator = open_checkpoint(folder, resolved_device)
     seeds = seeds or tuple(range(1, 1 + (num_seeds or max(8, tiles[0] * tiles[1]))))
     display = open_display()
-    try:
+    remedy = "Try --device cpu, a smaller --size, fewer --seconds or an MP4."
+    with closing(display), out_of_memory_told(remedy):
+        generator = open_checkpoint(folder, resolved_device)
         if class_name is not None:
             check_class(generator.manifest, class_name)
         elif class_name := class_for(seeds[0], generator.manifest):
@@ -228,6 +228,4 @@ def walk_command(
             edge_px=edge_px,
             on_progress=display.preparing,
         )
-    finally:
-        display.close()
     display.note(f"film: {facts}")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 OnProgress = Callable[[str, int, int], None]
 """Called with (what is being done, done, total)."""
 MAX_SECONDS = 600
+MAX_HELD_BYTES = 2_000_000_000
+"""Of a film that is held in memory while it is made: GIF and WebP."""
 _BT709 = 1
 _SRGB_CURVE = 13
 _LIMITED_RANGE = 1
@@ -99,6 +101,17 @@ def check_film(path: Path, fps: float) -> None:
         )
     if film_format.suffix == ".mp4":
         _import_av()
+
+
+def check_fits(path: Path, num_frames: int, width: int, height: int) -> None:
+    """Raise SettingsError for a film that would have to be held in memory and is too long for that."""
+    held = {".gif": 1, ".webp": 3}.get(format_of(path).suffix, 0) * num_frames * width * height
+    if held > MAX_HELD_BYTES:
+        raise SettingsError(
+            f"--out {path}: {num_frames} frames of {width}x{height} px take {held / 1e9:.1f} GB of memory, "
+            f"{MAX_HELD_BYTES / 1e9:g} GB is the most. Choose fewer --seconds or --fps or a smaller --size, "
+            "or end the name with .mp4, which is written as it is made."
+        )
 
 
 def edge_to_show(native_px: int, film_format: FilmFormat) -> int:

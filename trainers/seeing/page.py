@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from trainers.files import storage_errors
+from trainers.symptoms import CLASSIC_RANGES
 
 PAGE_FILE = "index.html"
 DATA_FILE = "data.js"
@@ -23,9 +24,10 @@ MAX_TICKS = 2000
 _MEASURED = b'"kid'
 
 
-def write_page(run_folder: Path) -> None:
+def write_page(run_folder: Path, loss: str = "") -> None:
     """Write or refresh `run_folder`/index.html from stats.jsonl and guard.jsonl. Raises StorageError.
 
+    `loss`: what the run learns with; of `bce` the page marks the classic ranges.
     To be called at every tick: a millisecond, and some five when there are thousands of ticks.
     """
     with storage_errors(run_folder / PAGE_FILE):
@@ -34,6 +36,7 @@ def write_page(run_folder: Path) -> None:
             "name": run_folder.resolve().name,
             "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "every": every,
+            "usual": CLASSIC_RANGES if loss == "bce" else {},
         }
         parts = [
             f"artbotRun({{...{json.dumps(facts)},\nstats: ".encode(),

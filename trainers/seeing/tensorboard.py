@@ -28,6 +28,11 @@ IMAGE_EDGE_PX = 512
 
 def open_tensorboard(run_folder: Path) -> TensorBoard:
     """Write to `run_folder`/tensorboard. Raises SettingsError if the package is not installed."""
+    return TensorBoard(run_folder / FOLDER, summary_writer())
+
+
+def summary_writer() -> type[SummaryWriter]:
+    """The package's writer. Raises SettingsError if it is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
@@ -35,7 +40,7 @@ def open_tensorboard(run_folder: Path) -> TensorBoard:
             f"--tensorboard needs the package tensorboard, which does not load here ({error}). "
             "Install it with `pip install 'artbot[tensorboard]'`, or leave the option away."
         ) from error
-    return TensorBoard(run_folder / FOLDER, SummaryWriter)
+    return SummaryWriter
 
 
 class TensorBoard:

@@ -20,6 +20,7 @@ from trainers.seeing.film import (
     FilmFacts,
     OnProgress,
     check_film,
+    check_fits,
     edge_to_show,
     format_of,
     write_film,
@@ -157,6 +158,9 @@ def make_timelapse(
     chosen = choose([grid.kimg for grid in grids], num_moving, pacing)
     chosen += [chosen[-1]] * round(hold_s * fps)
     edge_px = edge_px or edge_to_show(_size_of(grids[-1].path)[0], film_format)
+
+    width, height = _size_of(grids[-1].path)
+    check_fits(out, len(chosen), edge_px, edge_px * height // width)
 
     damaged: list[Grid] = []
     frames = _frames([grids[index] for index in chosen], edge_px, has_caption, damaged, on_progress)

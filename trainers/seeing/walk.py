@@ -29,6 +29,7 @@ from trainers.seeing.film import (
     FilmFacts,
     OnProgress,
     check_film,
+    check_fits,
     edge_to_show,
     format_of,
     write_film,
@@ -195,6 +196,7 @@ def make_walk(
     tile_px = (edge_px or edge_to_show(size_px * columns, film_format)) // columns
     if tile_px < 1:
         raise SettingsError(f"--size {edge_px}: that is too small for {columns} columns.")
+    check_fits(out, num_frames, columns * tile_px, rows * tile_px)
     places = walk.places(generator, num_frames, on_progress)
     painted = _watched(walk.paint(generator, places), num_frames, on_progress)
     return write_film(out, _frames(painted, tiles, tile_px), fps, _about(generator, walk))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trainers import share_the_processor
-from trainers.config import NO_LIMIT_KIMG, Folders
-from trainers.errors import OutOfMemory, SettingsError, TrainerError, is_out_of_memory
+from trainers.config import NO_LIMIT_KIMG, Folders, idle_settings
+from trainers.errors import SettingsError, TrainerError, out_of_memory_told
 from trainers.files import storage_errors, write_atomically
 from trainers.options import (
     dataset_option,
@@ -20,7 +21,7 @@ from trainers.options import (
     folder_option,
     size_option,
 )
-from trainers.presets import DEFAULT_PRESET, PRESETS, parse_setting, resolve_preset
+from trainers.presets import DEFAULT_PRESET, PRESETS, as_named, parse_setting, resolve_preset
 from trainers.progress import Display, duration, open_display
 from trainers.sweep.search import Search, plan_search
 
@@ -123,7 +124,11 @@ def sweep_command(
             f"sweep needs the package optuna, which does not load here ({error}). Install it with "
             "`pip install 'artbot[sweep]'`."
         ) from error
-    from trainers.cli import StopRequest, as_name, prepare_pictures
+    from trainers.cli import StopRequest, as_name, prepare_pictures, report_pictures
+    from trainers.data.sources import Source, find_dataset
+    from trainers.data.split import check_enough, held_out_indices, share_that_can_be_measured
+    from trainers.metrics import JUDGES
+    from trainers.pretrained.efficientnet_lite import check_weights
     from trainers.sweep.result import preset_file, table
     from trainers.sweep.study import answering, finished, measured, open_study
     from trainers.sweep.trials import Sweep, trial_config
@@ -137,11 +142,29 @@ def sweep_command(
     _check_places(name, out, preset)
     folders = Folders(datasets_dir, Path(), runs_dir, cache_dir)
     display = open_display()
-    try:
+    with closing(display), out_of_memory_told("Try --device cpu or a smaller --size."):
+        check_weights(JUDGES[0])
+        found = find_dataset(dataset, datasets_dir)
         pictures = prepare_pictures(dataset, int(size), folders, display)
         base = resolve_preset(preset, None, int(size), len(pictures)) | on_top
+        started_from = as_named(preset)  # now: the file may be another one tomorrow
+        report_pictures(
+            pictures,
+            datasets_dir / found.name if isinstance(found, Source) else found,
+            int(size),
+            bool(base.get("classes")),
+            folder / "left-out.txt",
+            display,
+        )
+        if "holdout" in on_top:
+            num_held_out = len(held_out_indices(pictures.images, base["holdout"]))
+            check_enough(num_held_out, base["holdout"], len(pictures))
+        else:
+            base["holdout"] = share_that_can_be_measured(pictures.images, base["holdout"])
         search = plan_search(base | {"device": _resolved(device)}, over)
-        trial_config("trial", int(size), search.base)
+        config = trial_config("trial", int(size), search.base)
+        for idle in idle_settings(config, _parsed(settings)):
+            display.note(idle)
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         opened = open_study(name, url, _facts(search, int(size), pictures), search)
@@ -167,19 +190,11 @@ def sweep_command(
             if measured(opened):
                 for line in table(opened, search, folder):
                     click.echo(line)
-                text = preset_file(opened, search, preset, _parsed(settings))
+                text = preset_file(opened, search, started_from, _parsed(settings))
                 write_atomically(out, lambda file: file.write(text.encode()))
                 click.echo(f"preset: {out}")
                 click.echo(f"  artbot train --dataset {dataset} --size {size} --preset {out}")
             num_finished, is_any_good = len(finished(opened)), bool(measured(opened))
-    except (MemoryError, RuntimeError) as error:  # CUDA's own error is a RuntimeError
-        if not is_out_of_memory(error):
-            raise
-        raise OutOfMemory(
-            f"out of memory ({str(error).splitlines()[0]}). Try --device cpu or a smaller --size."
-        ) from error
-    finally:
-        display.close()
     if num_finished < trials:
         display.note(f"{num_finished} of {trials} trials are done; the same command goes on.")
         click.get_current_context().exit(130)  # the shell's code for a program ended by Ctrl-C

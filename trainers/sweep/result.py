@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
 
-from trainers.presets import DEFAULT_PRESET, PRESETS
 from trainers.sweep.search import Search
 from trainers.sweep.study import finished, measured
 
@@ -69,20 +67,19 @@ def _verdict(trials: list[FrozenTrial], search: Search) -> list[str]:
 
 
 def preset_file(
-    study: optuna.Study, search: Search, preset: str | None, settings: dict[str, Any]
+    study: optuna.Study,
+    search: Search,
+    started_from: dict[str, Any],
+    settings: dict[str, Any],
 ) -> str:
     """The best trial as a file for `--preset`: TOML.
 
-    `preset` is what the sweep started from, a name or itself a file, and `settings` what was set on
-    top of it.
+    `started_from` is the preset as it was when the sweep began (`presets.as_named`), and `settings` what
+    was set on top of it.
     """
     best = measured(study)[0]
     scores = best.user_attrs["result"]
     judged_on = "held-out" if scores["is_held_out"] else "the training"
-    if preset is None or preset in PRESETS:
-        started_from = {"preset": preset or DEFAULT_PRESET}
-    else:
-        started_from = tomllib.loads(Path(preset).read_text("utf-8"))
     lines = [
         f"# Found by `artbot sweep`: study {study.study_name}, trial {best.number}, the best of "
         f"{len(finished(study))}.",

@@ -26,6 +26,7 @@ from trainers.errors import (
     OutOfMemory,
     TrainerError,
     TrainingStopped,
+    in_one_line,
     is_out_of_memory,
 )
 from trainers.files import storage_errors
@@ -223,7 +224,7 @@ class Sweep:
         except (MemoryError, RuntimeError) as error:  # CUDA's own error is a RuntimeError
             if not is_out_of_memory(error):
                 raise
-            raise Worthless(f"out of memory ({str(error).splitlines()[0]})") from error
+            raise Worthless(f"out of memory ({in_one_line(error)})") from error
         except (KeyboardInterrupt, TrainerError):  # a full disk, say: not these values' fault
             self._is_interrupted = True
             raise

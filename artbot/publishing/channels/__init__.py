@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parcel:
-    """One delivery, ready to go: the same for every attempt."""
+    """One delivery, ready to go."""
 
     delivery_key: str
     """What the receiver recognises a repetition by."""
     event: Event
     body: bytes
-    """The event's exact bytes."""
+    """The event's exact bytes: the same for every attempt."""
+    is_too_late: Callable[[], bool] = lambda: False
+    """Whether this attempt must not begin any more. To be asked at the last moment before the first byte
+    leaves: the process may have been stopped, or the machine asleep, since the attempt was claimed."""
 
 
 class Sender(Protocol):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import socket
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import model_validator
 
@@ -20,6 +21,7 @@ from artbot.config import SecretReference
 from artbot.errors import ConfigError, Rejected
 from artbot.publishing.address import is_loopback, is_public
 from artbot.publishing.channels import Channel, Parcel, Receipt
+from artbot.redaction import register_secret
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  the form of a secret, not one
 SECRET_BYTES = (24, 64)
@@ -36,27 +38,35 @@ class WebhookSettings(SecretReference):
     allow_private: bool = False
     """The receiver is on this machine or in the person's own network."""
     proxy: str | None = None
-    """`http://HOST:PORT` that everything goes through. The environment's proxies are not used."""
+    """`http://HOST:PORT` that everything goes through. The environment's proxies are not used. A password
+    (`http://USER:PASSWORD@HOST:PORT`) is kept out of logs and the database like any other secret."""
 
     @model_validator(mode="after")
     def _usable_url(self) -> Self:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = _split(self.url)
+        if parts is not None and "@" in parts.netloc:
+            raise ValueError("url holds a user name or password; the signature proves who sends")
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(
-                f"url {self.url!r} is no web address; write https://HOST/PATH (on this machine http://127.0.0.1:PORT/PATH)"
+                f"url{_quoted(self.url)} is no web address; write https://HOST/PATH (on this machine http://127.0.0.1:PORT/PATH)"
             )
         if not self.allow_private and _is_private(parts.hostname):
             raise ValueError(
-                f"url {self.url!r} is in a private network or on this machine; if that is meant, say allow_private = true"
+                f"url{_quoted(self.url)} is in a private network or on this machine; if that is meant, say allow_private = true"
             )
-        if parts.username or parts.password:
-            raise ValueError("url holds a user name or password; the signature proves who sends")
         if parts.scheme == "http" and not self.allow_http and not _is_this_machine(parts.hostname):
             raise ValueError(
-                f"url {self.url!r} is not encrypted; use https, or say allow_http = true if the way there is yours"
+                f"url{_quoted(self.url)} is not encrypted; use https, or say allow_http = true if the way there is yours"
             )
-        if self.proxy is not None and not urlsplit(self.proxy).hostname:
-            raise ValueError(f"proxy {self.proxy!r} is no address; write http://HOST:PORT")
+        return self
+
+    @model_validator(mode="after")
+    def _usable_proxy(self) -> Self:
+        if self.proxy is None:
+            return self
+        parts = _split(self.proxy)
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"proxy{_quoted(self.proxy)} is no address; write http://HOST:PORT")
         return self
 
 
@@ -89,6 +99,7 @@ class WebhookSender:
                 now,
                 allow_private=self._allow_private,
                 proxy=self._proxy,
+                is_too_late=parcel.is_too_late,
             )
         except Rejected as rejected:
             if rejected.status in (401, 403):
@@ -124,6 +135,21 @@ def new_secret(random_bytes: bytes) -> str:
     return SECRET_PREFIX + base64.b64encode(random_bytes).decode()
 
 
+def _split(url: str) -> SplitResult | None:
+    """None for what is no URL; the reasons that the library gives quote passwords."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
+
+
+def _quoted(url: str) -> str:
+    """For a message: nothing of a URL that may hold a password."""
+    return "" if "@" in url or _split(url) is None else f" {url!r}"
+
+
 def _is_this_machine(host: str) -> bool:
     if host == "localhost":
         return True
@@ -140,11 +166,18 @@ def _is_private(host: str) -> bool:
     try:
         return not is_public(host)
     except ValueError:
+        pass
+    try:
+        return not is_public(socket.inet_ntoa(socket.inet_aton(host)))  # 127.1, 0x7f.1, 2130706433
+    except OSError:
         return False
 
 
 def _open(settings: WebhookSettings, workplace: Path) -> WebhookSender:
     key = parse_secret(settings.read_secret(workplace))
+    if settings.proxy is not None and (password := urlsplit(settings.proxy).password):
+        register_secret(password)
+        register_secret(unquote(password))
     return WebhookSender(
         settings.url, key, allow_private=settings.allow_private, proxy=settings.proxy
     )

@@ -27,9 +27,11 @@ from tests.trainer_fixtures import (
     learned,
     remembered,
     tiny_config,
+    write_pictures,
 )
 from trainers import state, symptoms
 from trainers.data.feed import PictureFeed
+from trainers.data.split import compared_with
 from trainers.errors import StorageError, TrainingStopped
 from trainers.guard import (
     MAX_REMEDIES,
@@ -174,7 +176,7 @@ def test_a_run_that_collapses_ends_with_the_best_generator_and_an_error(
     assert witness.verdicts[-1].reactions == (Reaction.STOP,)
     assert witness.kimgs[:8] == [0.16, 0.32, 0.48, 0.64, 0.8, 0.96, 1.12, 1.28]
     assert set(witness.kimgs[8:]) <= {1.12, 1.28, 1.44}
-    assert witness.turned() == Knobs(rate=0.125, rollbacks=3)
+    assert witness.turned() == Knobs(d_rate=0.5, rate=0.25, rollbacks=3)
 
     # Nothing of an ill tick was exported, and the best is what a reader finds last.
     for verdict, checkpoint in zip(witness.verdicts, witness.exported, strict=True):
@@ -242,7 +244,7 @@ def test_a_run_gone_back_to_its_best_tick_is_what_it_was_there_with_other_noise(
     assert [line["kimg"] for line in studio.stats()] == [0.16, 0.32, 0.48, 0.64, 0.8, 0.96]
     [back] = [event for event in events(studio) if event["reactions"]]
     assert back["kimg"] == 1.28
-    assert back["reactions"] == ["roll back", "lower both rates"]
+    assert back["reactions"] == ["roll back", "lower discriminator rate"]
 
 
 @pytest.mark.usefixtures("a_generator_that_loses_its_z")
@@ -261,9 +263,22 @@ def test_augmentation_and_penalty_are_raised_before_the_rates_are_lowered(
             ),
             display=witness,
         )
-    assert witness.turned() == Knobs(penalty=2.0, augmentation=0.2, rate=0.25, rollbacks=3)
+    assert witness.turned() == Knobs(
+        penalty=2.0, augmentation=0.2, d_rate=0.5, rate=0.5, rollbacks=3
+    )
     first = witness.verdicts.index(witness.rolled_back()[0])
     assert [witness.signals[i].augment_p for i in (first, first + 1)] == pytest.approx([0.2, 0.4])
+
+
+def test_the_guard_is_told_the_augmentation_before_it_fades_and_the_page_after(
+    studio: Studio, witness: Witness
+) -> None:
+    """Decided on the faded one, a remedy that changes nothing would look like one."""
+    augmented = {"augment": "diffaug", "augment_ops": "translation", "augment_p": 0.4}
+    studio.train(config_of(kimg=0.64, augment_fade=1.0, **augmented), display=witness)
+    assert [signals.augment_p for signals in witness.signals] == [0.4] * 4
+    shown = [line["augment_p"] for line in studio.stats()]
+    assert shown == pytest.approx([0.3, 0.2, 0.1, 0.0])
 
 
 @pytest.mark.usefixtures("a_generator_that_loses_its_z")
@@ -349,6 +364,24 @@ def test_a_run_that_diverges_goes_back_slows_down_and_goes_on_to_the_end(
     assert rates == pytest.approx([1e-4, 2e-4])
     for checkpoint in studio.checkpoints():
         load_generator(checkpoint)
+
+
+@pytest.mark.usefixtures("poison")
+def test_a_run_nobody_watched_goes_back_to_where_the_guard_was_switched_on(
+    studio: Studio, witness: Witness
+) -> None:
+    """Not to its beginning, of which best.pt is until then."""
+    studio.train(config_of(kimg=0.96, guard=False))
+    result = studio.train(config_of(kimg=1.28), display=witness)
+    assert result.is_finished
+    [verdict] = witness.rolled_back()
+    assert verdict.back_to_kimg == 0.96
+    assert "back to 1.0 kimg" in verdict.words
+    assert any("no better state to go back to than this one" in note for note in witness.notes)
+    assert [line["kimg"] for line in studio.stats()] == [
+        *(0.16, 0.32, 0.48, 0.64, 0.8, 0.96),
+        *(1.12, 1.28),
+    ]
 
 
 @pytest.mark.usefixtures("poison")
@@ -466,6 +499,38 @@ def test_unguarded_three_such_steps_end_the_run(
     with pytest.raises(TrainingStopped, match=r"diverged between 0\.2 and 0\.2 kimg: .*gradient"):
         studio.train(config_of(kimg=0.64, guard=False))
     assert studio.state()["images_seen"] == 160
+
+
+# ---------------------------------------------------------------- a run whose pictures change
+
+
+def measuring(kid_x1000: float) -> type[Observer]:
+    class Measured(Observer):
+        def _measure(self, network: nn.Module, elapsed_s: float, is_last: bool) -> Scores:
+            return dataclasses.replace(GOOD_SCORES, kid_x1000=kid_x1000, kid_sd=0.1)
+
+    return Measured
+
+
+@pytest.mark.parametrize("is_kept_aside", [True, False])
+def test_scores_are_forgotten_only_where_other_pictures_are_compared_with(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, is_kept_aside: bool
+) -> None:
+    studio.add_pictures(count=120)
+    before = compared_with(studio.pictures().images, 0.3)
+    monkeypatch.setattr("trainers.loop.Observer", measuring(20.0))
+    studio.train(config_of(kimg=0.32, holdout=0.3))
+    assert studio.state()["guard"]["past"]["best_kid"] == 20.0
+    for seed in range(7, 99):  # until one more picture falls on the wanted side
+        write_pictures(studio.folders.datasets / "blobs" / "new", 1, seed=seed)
+        if (compared_with(studio.pictures().images, 0.3) != before) == is_kept_aside:
+            break
+    monkeypatch.setattr("trainers.loop.Observer", measuring(25.0))
+    display = NotingDisplay()
+    studio.train(config_of(kimg=0.64, holdout=0.3), display=display)
+    assert any(note.startswith("the pictures changed") for note in display.notes)
+    best_kid = studio.state()["guard"]["past"]["best_kid"]
+    assert best_kid == (25.0 if is_kept_aside else 20.0)
 
 
 # ---------------------------------------------------------------- a run that is good enough

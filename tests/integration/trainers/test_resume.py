@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,14 +18,20 @@ from tests.trainer_fixtures import (
     assert_same_bits,
     learned,
     tiny_config,
+    write_pictures,
 )
 from trainers.config import TrainConfig
+from trainers.data.cache import PictureSet
+from trainers.data.feed import PictureFeed
+from trainers.data.split import held_out_indices
 from trainers.errors import ResumeRefused
 from trainers.inference import load_generator
 from trainers.loop import TrainResult
 from trainers.manifest import read_manifest
 from trainers.presets import PRESETS, resolve_preset
 from trainers.progress import Pace, TickStats
+from trainers.state import BEST_FILE
+from trainers.state import load as load_state
 
 Trained = tuple[Studio, TrainResult]
 
@@ -140,6 +148,67 @@ def test_large_pictures_train_a_step_resume_and_export(studio: Studio, size: int
 # ---------------------------------------------------------------- budgets
 
 
+SCHEDULED = {
+    "penalty": "r1",
+    "gamma": 1.0,
+    "gamma_end_factor": 0.1,
+    "lr_end_factor": 0.5,
+    "d_norm": "none",
+    "augment": "diffaug",
+    "augment_fade": 0.5,
+}
+"""Everything that follows the share of the budget that is spent."""
+
+
+def test_a_budget_that_is_not_named_again_stays_and_so_do_the_schedules(studio: Studio) -> None:
+    """The command, with nothing but the data set: the same bits as never having stopped."""
+    config = tiny_config(**SCHEDULED)
+    studio.train(dataclasses.replace(config, run="whole"))
+    studio.train(config, stop_after_steps=5)
+    ran = studio.trainers("train", "--dataset", "blobs", "--size", "32", "--run", "tiny")
+    assert ran.returncode == 0, ran.stderr
+    assert "changed since the last session" not in ran.stderr
+    whole, resumed = learned(studio.state("whole")), learned(studio.state())
+    for state in (whole, resumed):
+        assert state["config"].pop("run") in ("whole", "tiny")
+    assert_same_bits(whole, resumed)
+
+
+def test_everything_that_is_not_named_again_stays(studio: Studio) -> None:
+    unusual = {"guard": False, "tick_kimg": 0.016, "tick_s": 99.0, "minutes": 7.0}
+    studio.train(tiny_config(**unusual), stop_after_steps=3)
+    ran = studio.trainers("train", "--dataset", "blobs", "--size", "32", "--run", "tiny")
+    assert ran.returncode == 0, ran.stderr
+    assert studio.state()["config"] == tiny_config(**unusual).as_dict()
+
+
+def test_a_budget_named_anew_is_said_with_the_old_one(studio: Studio) -> None:
+    studio.train(tiny_config(**SCHEDULED), stop_after_steps=2)
+    display = NotingDisplay()
+    studio.train(tiny_config(**SCHEDULED | {"kimg": 0.16, "minutes": 9.0}), display=display)
+    assert "changed since the last session: kimg 0.08 -> 0.16" in display.notes
+    assert "changed since the last session: minutes no limit -> 9.0" in display.notes
+
+
+def test_a_finished_run_says_so_and_a_larger_budget_goes_on(studio: Studio) -> None:
+    studio.train(tiny_config())
+    command = ("train", "--dataset", "blobs", "--size", "32", "--run", "tiny")
+    again = studio.trainers(*command)
+    assert again.returncode == 0, again.stderr
+    assert (
+        "tiny is finished, at 0.1 kimg (--kimg was 0.08, --minutes no limit); to go on, name a larger "
+        "--kimg or --minutes."
+    ) in again.stderr
+    assert studio.state()["images_seen"] == 80
+    longer = studio.trainers(*command, "--minutes", 1 / 60)
+    assert longer.returncode == 0, longer.stderr
+    assert "changed since the last session: kimg 0.08 -> no limit" in longer.stderr
+    seen = studio.state()["images_seen"]
+    assert seen > 80
+    assert studio.trainers(*command, "--kimg", seen / 1000 + STEP_KIMG).returncode == 0
+    assert studio.state()["images_seen"] == seen + 8
+
+
 def test_a_finished_run_goes_on_when_its_budget_is_raised(studio: Studio) -> None:
     studio.train(tiny_config(kimg=4 * STEP_KIMG))
     nothing_left = studio.train(tiny_config(kimg=4 * STEP_KIMG))
@@ -226,9 +295,7 @@ def test_a_resume_needs_no_settings_repeated(studio: Studio) -> None:
     assert ran.returncode == 0, ran.stderr
     assert "resuming tiny at 0.0 kimg" in ran.stderr
     assert "changed since the last session:" not in ran.stderr
-    learned_with = TrainConfig(**studio.state()["config"])
-    of_today = {"tick_kimg": learned_with.tick_kimg, "measure_share": learned_with.measure_share}
-    assert learned_with == tiny_config(kimg=0.08, **of_today)
+    assert TrainConfig(**studio.state()["config"]) == tiny_config(kimg=0.08)
 
 
 def test_a_refused_command_ends_with_code_1(studio: Studio) -> None:
@@ -254,7 +321,79 @@ def test_an_unchanged_resume_notes_no_change(studio: Studio) -> None:
     studio.train(tiny_config(), stop_after_steps=2)
     display = NotingDisplay()
     studio.train(tiny_config(), display=display)
-    assert display.notes == ["resuming tiny at 0.0 kimg"]
+    resuming, at_the_end = display.notes
+    assert resuming == "resuming tiny at 0.0 kimg"
+    assert at_the_end.startswith(
+        "too short to be judged: it ends at 0.08 kimg, a run is judged from"
+    )
+
+
+# ---------------------------------------------------------------- with other pictures held out
+
+
+def kept_aside(studio: Studio, share: float) -> set[bytes]:
+    pictures = studio.pictures()
+    return {pictures.images[i].tobytes() for i in held_out_indices(pictures.images, share)}
+
+
+def test_a_resumed_run_learns_from_nothing_it_was_measured_with_and_the_other_way_round(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One more painting moves none of the others."""
+    shown: list[set[bytes]] = []
+
+    class Watched(PictureFeed):
+        def __init__(self, pictures: PictureSet, indices: np.ndarray, *args: Any) -> None:
+            super().__init__(pictures, indices, *args)
+            shown.append({pictures.images[i].tobytes() for i in indices})
+
+    monkeypatch.setattr("trainers.loop.PictureFeed", Watched)
+    studio.add_pictures(count=120)
+    config = tiny_config(holdout=0.3)
+    kept = [kept_aside(studio, 0.3)]
+    studio.train(config, stop_after_steps=2)
+    write_pictures(studio.folders.datasets / "blobs" / "new", 30, seed=7)
+    kept.append(kept_aside(studio, 0.3))
+    studio.train(config)
+    assert kept[0] < kept[1]
+    assert not shown[0] & kept[1]
+    assert not shown[1] & kept[0]
+    assert shown[0] < shown[1]
+
+
+def shrunken(studio: Studio) -> TrainConfig:
+    """A stopped run whose folder now holds too few to measure with."""
+    folder = studio.add_pictures(count=120)
+    config = tiny_config(holdout=0.2, measure_share=0.05)
+    studio.train(config, stop_after_steps=2)
+    for picture in sorted(folder.iterdir())[30:]:
+        picture.unlink()
+    return config
+
+
+def test_a_folder_that_shrank_too_far_is_refused_with_the_numbers_and_the_remedies(
+    studio: Studio,
+) -> None:
+    config = shrunken(studio)
+    with pytest.raises(ResumeRefused) as refused:
+        studio.train(config)
+    num_kept = len(kept_aside(studio, 0.2))
+    assert f"of today's 30 that is {num_kept}, and 16 are needed" in str(refused.value)
+    assert "Add pictures" in str(refused.value)
+    assert "--set measure_share=0" in str(refused.value)
+    assert "--run NAME" in str(refused.value)
+
+
+def test_each_of_these_remedies_works(studio: Studio) -> None:
+    config = shrunken(studio)
+    options = ("train", "--dataset", "blobs", "--size", "32", "--kimg", "0.08")
+    unmeasured = studio.trainers(*options, "--run", "tiny", "--set", "measure_share=0")
+    assert unmeasured.returncode == 0, unmeasured.stderr
+    assert studio.state()["config"]["holdout"] == 0.2
+    anew = dataclasses.replace(config, run="other", holdout=0.0)
+    assert studio.train(anew).is_finished
+    studio.add_pictures(count=120)
+    assert studio.train(dataclasses.replace(config, kimg=0.096)).is_finished
 
 
 # ---------------------------------------------------------------- a state that cannot be used
@@ -276,6 +415,27 @@ def test_a_damaged_state_is_refused_with_the_remedy_and_not_overwritten(
     with pytest.raises(ResumeRefused, match=r"state\.pt cannot be read .* Move that file away"):
         studio.train(tiny_config())
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut short"])
+def test_without_its_best_state_a_run_goes_on_from_its_last_tick(
+    studio: Studio, damage: str
+) -> None:
+    """As the message about a damaged one advises."""
+    studio.train(tiny_config(), stop_after_steps=4)
+    best = studio.run() / "best.pt"
+    if damage == "gone":
+        best.unlink()
+    else:
+        best.write_bytes(best.read_bytes()[:1000])
+        with pytest.raises(ResumeRefused) as refused:
+            load_state(studio.run(), BEST_FILE)
+        assert "best.pt cannot be read" in str(refused.value)
+        assert "run the same command again: it goes on from its last tick" in str(refused.value)
+        best.rename(studio.run() / "damaged.pt")
+    assert studio.train(tiny_config()).is_finished
+    found = torch.load(best, weights_only=True)
+    assert found["images_seen"] >= 32
 
 
 def test_a_state_of_another_version_is_refused(studio: Studio) -> None:

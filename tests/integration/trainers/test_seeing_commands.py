@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 from PIL import Image
 
 from tests.trainer_fixtures import ENVIRONMENT, Studio, run_on_small_disk
-from trainers.errors import CheckpointRefused, SettingsError, TrainerError
+from trainers.errors import CheckpointRefused, OutOfMemory, SettingsError, TrainerError
 from trainers.loop import TrainResult
 from trainers.seeing.cli import timelapse_command, walk_command
 from trainers.seeing.page import write_page
@@ -159,6 +160,36 @@ def test_a_walk_that_cannot_be_is_refused(
     assert not list(place.glob("*walk*"))
 
 
+@pytest.mark.parametrize(
+    "error", [RuntimeError("CUDA out of memory. Tried to allocate"), MemoryError()]
+)
+def test_memory_that_runs_out_is_told_with_the_remedy(
+    place: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def no_room(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("trainers.seeing.walk.Walk.paint", no_room)
+    with pytest.raises(OutOfMemory, match=r"out of memory \((CUDA|MemoryError).*Try --device cpu"):
+        walk_command.main([checkpoint.name], standalone_mode=False)
+    monkeypatch.setattr("trainers.seeing.timelapse._decode", no_room)
+    with pytest.raises(OutOfMemory, match=r"Try a smaller --size, fewer --seconds or an MP4"):
+        timelapse_command.main(["blobs-32"], standalone_mode=False)
+    assert not list(place.glob("*.mp4"))
+
+
+@pytest.mark.parametrize(
+    ("command", "name"), [(walk_command, None), (timelapse_command, "blobs-32")]
+)
+def test_a_film_too_long_for_memory_is_refused_before_it_is_painted(
+    place: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, command: Any, name: str | None
+) -> None:
+    monkeypatch.setattr("trainers.seeing.film.MAX_HELD_BYTES", 10_000_000)
+    options = ["--out", "long.webp", "--size", "512", "--seconds", "4"]
+    with pytest.raises(SettingsError, match=r"--out long\.webp: 80 frames of 512x512 px take"):
+        command.main([name or checkpoint.name, *options], standalone_mode=False)
+
+
 def test_damaged_weights_are_not_walked_through(checkpoint: Path) -> None:
     weights = bytearray((checkpoint / "generator.safetensors").read_bytes())
     weights[-1] ^= 1
@@ -200,7 +231,7 @@ def test_the_page_opens_from_the_disk_in_a_browser(place: Path) -> None:
     event = {"kimg": 60.0, "health": "warning", "words": "The discriminator <wins>."}
     (run / "guard.jsonl").write_text(json.dumps(event) + "\n")
     run = run.rename(run.with_name("blobs & <more>"))
-    write_page(run)
+    write_page(run, "bce")
     ran = subprocess.run(
         [
             *(str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"),
@@ -218,4 +249,6 @@ def test_the_page_opens_from_the_disk_in_a_browser(place: Path) -> None:
     assert "The discriminator &lt;wins&gt;." in page
     assert re.search(r'aria-label="Losses from 0.00 kimg to 120 kimg\. Last: generator 3', page)
     assert re.search(r'aria-label="KID × 10³ from .*? Last: KID 123\."', page)
+    assert page.count('class="usual"') == 2, "of both losses"
+    assert "usual for a plain DCGAN: discriminator 0.50 to 0.80" in page
     assert "Coverage" not in re.sub(r"<script>.*?</script>", "", page, flags=re.S), "never measured"

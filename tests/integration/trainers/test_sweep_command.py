@@ -273,6 +273,28 @@ def test_a_preset_file_is_something_to_start_another_sweep_from(swept: Swept) ->
     assert second == first | {"d_lr_factor": pytest.approx(best.params["d_lr_factor"], 1e-5)}
 
 
+def test_a_preset_file_that_changes_meanwhile_changes_nothing_of_the_sweep(place: Place) -> None:
+    """Read once, at the beginning: what was trained with is what is written."""
+    running = place.start("--trials", 2, "--kimg", 40 * STEP_KIMG)
+    wait_until(lambda: place.is_training(0))
+    (place.studio.path / "tiny.toml").write_text('preset = "mlp"\nlr = 1.0\n')
+    assert running.code == 0, running.err
+    found = resolve_preset(str(place.studio.path / "sweep-blobs-32.toml"), None, 32, 24)
+    assert (found["arch"], found["width"], found["d_norm"]) == ("dcgan", 4, "spectral")
+
+
+def test_pictures_that_were_left_out_or_enlarged_are_told_as_training_tells_them(
+    place: Place,
+) -> None:
+    (place.studio.folders.datasets / "blobs" / "text.jpg").write_text("no picture")
+    ran = place.sweep("--trials", 2, *STEPS, "--size", 64)
+    lines = ran.err.splitlines()
+    assert "24 pictures from datasets/blobs" in lines
+    assert "  left out: text.jpg is not a picture, or of a kind that is not read" in lines
+    assert any("24 of 24 are smaller than 64 px and were enlarged 1.6 times" in s for s in lines)
+    assert (place.folder / "sweep-blobs-64" / "left-out.txt").exists()
+
+
 def test_the_real_judge_judges(place: Place) -> None:
     ran = place.sweep("--trials", 2, *STEPS, hurried=False)
     assert len(re.findall(r"^trial \d: KID x 1000 \d+", ran.err, re.MULTILINE)) == 2

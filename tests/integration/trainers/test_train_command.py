@@ -164,7 +164,8 @@ def test_the_same_command_at_the_end_says_so_and_succeeds(finished: Finished) ->
     before = (studio.run("blobs-32") / "state.pt").read_bytes()
     again = studio.cli(*TEN_STEPS)
     assert again.returncode == 0
-    assert "blobs-32 is already at 0.1 kimg; raise --kimg or --minutes to go on." in said(again)
+    assert "blobs-32 is finished, at 0.1 kimg" in said(again)
+    assert "to go on, name a larger --kimg or --minutes." in said(again)
     assert (studio.run("blobs-32") / "state.pt").read_bytes() == before
     assert len(studio.checkpoints()) == 3
 
@@ -254,10 +255,42 @@ def test_pictures_that_cannot_be_trained_on_end_with_code_1_and_a_message(
 
 
 def test_a_place_that_cannot_be_written_is_found_out_before_training(studio: Studio) -> None:
-    """/proc takes no files, not even root's."""
+    """/proc takes no files, not even root's. The command was typed rightly: no usage error."""
     ran = studio.cli("--runs-dir", "/proc/runs")
-    assert ran.returncode == 2
-    assert "cannot write to /proc/runs: No such file or directory." in said(ran)
+    assert ran.returncode == 1
+    assert "cannot write to /proc/runs: No such file or directory. Free some" in said(ran)
+
+
+def test_a_file_in_a_runs_place_is_told_without_a_traceback(studio: Studio) -> None:
+    studio.folders.runs.mkdir()
+    (studio.folders.runs / "blobs-32").write_text("a file")
+    (studio.folders.datasets / "blobs" / "text.jpg").write_text("no picture")
+    ran = studio.cli("--kimg", STEP_KIMG)
+    assert ran.returncode == 1
+    assert "blobs-32" in said(ran)
+
+
+def test_where_too_few_are_usable_none_are_held_out_by_default(studio: Studio) -> None:
+    """200 files would keep a tenth aside; 150 of them are pictures."""
+    folder = studio.add_pictures(count=150)
+    for number in range(50):
+        (folder / f"text-{number}.jpg").write_text("no picture")
+    ran = studio.cli("--kimg", STEP_KIMG)
+    assert ran.returncode == 0, ran.stderr
+    assert (
+        "none kept aside to measure with: 150 are too few for a share of 0.1 (--holdout)"
+        in said(ran)
+    )
+    assert studio.state("blobs-32")["config"]["holdout"] == 0.0
+    asked = studio.cli("--kimg", STEP_KIMG, "--run", "asked", "--holdout", 0.01)
+    assert asked.returncode == 2
+    assert "--holdout 0.01 of 200 pictures keeps 2 aside; measuring needs 16" in said(asked)
+
+
+def test_an_option_that_changes_nothing_is_said_to(studio: Studio) -> None:
+    ran = studio.cli("--set", "real_label=0.8", "--set", "augment_p=0.5", "--dry-run")
+    assert "augment_p 0.5 changes nothing here: augment is none" in said(ran)
+    assert "real_label" not in said(ran)
 
 
 def test_every_option_of_folders_is_heeded(studio: Studio, tmp_path: Path) -> None:

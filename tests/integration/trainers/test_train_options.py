@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from trainers.cli import train_command
 from trainers.config import TrainConfig
 from trainers.errors import SettingsError, TrainerError
 from trainers.presets import PRESETS
+from trainers.pretrained.efficientnet_lite import VARIANTS
 
 SETTABLE = {f.name for f in dataclasses.fields(TrainConfig)} - {"run", "size", "device"}
 
@@ -196,12 +198,38 @@ def test_sixteen_usable_pictures_are_the_least(
         )
 
 
+def test_a_dry_run_too_refuses_too_few_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_pictures(tmp_path / "datasets" / "blobs", 15)
+    error = refusal(*TINY, "--dry-run")
+    assert str(error).startswith(
+        "datasets/blobs has 15 picture files; 16 usable ones are the least."
+    )
+    assert error.exit_code == 1
+
+
+def test_what_is_not_installed_is_found_out_before_anything_is_prepared(
+    place: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = dataclasses.replace(VARIANTS["lite2"], wheel="efficientnet-lite9-no-model")
+    with monkeypatch.context() as without_judge:
+        without_judge.setitem(VARIANTS, "lite2", missing)
+        assert "efficientnet-lite9-no-model" in str(refusal(*TINY, "--kimg", STEP_KIMG))
+        command(*TINY, "--set", "measure_share=0", "--dry-run")  # who does not measure needs none
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    error = refusal(*TINY, "--kimg", STEP_KIMG, "--tensorboard")
+    assert "--tensorboard needs the package tensorboard" in str(error)
+    assert sorted(p.name for p in place.path.iterdir()) == ["datasets"], "nothing was prepared"
+
+
 def test_pictures_too_small_for_the_size_are_enlarged_and_that_is_said(place: Studio) -> None:
     """They are 40 px."""
     small = command(*TINY, "--kimg", STEP_KIMG, "--set", "measure_share=0", "--size", 64)
     assert small.exception is None, small.exception
     assert (
-        "24 of 24 are smaller than 64 px and were enlarged; a smaller --size would look sharper."
+        "24 of 24 are smaller than 64 px and were enlarged 1.6 times; a smaller --size would look sharper."
         in small.stderr
     )
     fitting = command(*TINY, "--kimg", STEP_KIMG, "--set", "measure_share=0")
@@ -221,5 +249,5 @@ def test_a_run_stopped_at_an_ill_tick_is_not_said_to_be_done(
     monkeypatch.setattr(trainers.loop, "train", train)
     ran = command(*TINY, "--kimg", 1)
     assert ran.exit_code == 130
-    assert "is already at" not in ran.stderr
+    assert "is finished" not in ran.stderr
     assert "everything is saved, the same command goes on from there" in ran.stderr

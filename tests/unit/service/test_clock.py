@@ -93,4 +93,4 @@ def test_a_look_at_the_clock_writes_only_now_and_then(database: Database) -> Non
             at_work(database, clock, later(seconds=second))
             with database.read() as session:
                 seen.add(session.get_one(WorkplaceRow, 1).clock_at)
-    assert len(seen) == 3
+    assert len(seen) == 5

@@ -118,8 +118,8 @@ def test_with_everything_switched_on_the_example_still_equals_the_defaults(
     tmp_path: Path,
 ) -> None:
     text = uncommented(example())
-    # A channel has one secret, not two; and which classes there are is for the pictures to say.
-    no_default = ("secret_env", "class ")
+    # A channel has one secret, not two; and what was learned is for the pictures to say.
+    no_default = ("secret_env", "class ", "dataset ")
     everything = "\n".join(x for x in text.splitlines() if not x.startswith(no_default))
     assert everything != text
     settings = load(tmp_path, everything)
@@ -501,3 +501,25 @@ def test_a_named_folder_that_is_no_workplace_is_not_replaced_by_another(
     monkeypatch.setenv("ARTBOT_WORKPLACE", str(places["env"]))
     with pytest.raises(NoWorkplace, match=f"artbot init {places['none']}"):
         find_workplace(places["none"], start=places["here"])
+
+
+@pytest.mark.parametrize("table", ["datasets", "checkpoints", "runs", "cache", "works", "database"])
+def test_the_home_of_nobody_is_refused_with_the_key(tmp_path: Path, table: str) -> None:
+    with pytest.raises(ConfigError, match=rf"paths\.{table}.*no home of ~nosuchuser"):
+        load(tmp_path, f'[paths]\n{table} = "~nosuchuser/x"\n')
+
+
+def test_a_secret_in_the_home_of_nobody_is_refused_with_the_key(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"channels\.a\.secret_file.*no home of ~nosuchuser"):
+        load(
+            tmp_path,
+            '[channels.a]\ntype = "webhook"\nurl = "https://example.org/"\n'
+            'secret_file = "~nosuchuser/x"\n',
+        )
+
+
+def test_a_schedule_names_a_data_set_or_a_checkpoint(tmp_path: Path) -> None:
+    table = '[schedules.daily]\nat = "07:00"\ndataset = "flowers"\n'
+    assert load(tmp_path, table).schedules["daily"].dataset == "flowers"
+    with pytest.raises(ConfigError, match="names one generator; leave `dataset` out"):
+        load(tmp_path, table + 'checkpoint = "flowers-64-000120"\n')

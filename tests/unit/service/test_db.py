@@ -109,6 +109,18 @@ def test_an_existing_database_is_opened_as_it_is(tmp_path: Path) -> None:
     assert candidate(again, 2).name == "daily-2026-11-21-02"
 
 
+@pytest.mark.parametrize("left", [None, b""])
+def test_where_one_must_be_none_is_made(tmp_path: Path, left: bytes | None) -> None:
+    path = tmp_path / "artbot.sqlite3"
+    if left is not None:
+        path.write_bytes(left)
+    with pytest.raises(FileNotFoundError, match=r"there is no database: .*artbot\.sqlite3"):
+        open_database(path, may_create=False)
+    assert (path.read_bytes() if path.exists() else None) == left
+    open_database(path).close()
+    open_database(path, may_create=False).close()
+
+
 def test_two_processes_may_open_a_new_database_at_once(tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path; from db.engine import open_database\n"

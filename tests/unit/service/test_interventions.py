@@ -139,13 +139,13 @@ def test_through_a_channel_that_is_stopped_nothing_is_retried_until_that_is_resu
     desk.approve_one()
     with serve(answers(answer)) as server:
         desk.send(server.url)
-    before = now_of(desk).state
+    before, logged = now_of(desk).state, log(desk)
     with pytest.raises(
         NotAllowed,
         match=rf"delivery 1 waits for its channel: studio is {state}, it .*: artbot channels resume studio",
     ):
         retry(desk.database, 1, BEN, desk.clock())
-    assert untouched(desk, before)
+    assert (now_of(desk).state, log(desk)) == (before, logged)
 
 
 def test_of_a_work_in_quarantine_nothing_is_retried(desk: Desk) -> None:
@@ -174,6 +174,22 @@ def test_it_was_posted_makes_it_delivered_with_where_it_can_be_seen(desk: Desk) 
         None,
     )
     assert log(desk) == [("posted", "uncertain", "delivered")]
+
+
+def test_what_was_posted_after_all_is_a_success_of_its_channel(desk: Desk) -> None:
+    """An answer lost every day for a week, each work found posted: something got through."""
+    desk.recognises_for = None
+    works = add_works(desk.database, desk.works, 9)
+    with serve(answers(BROKEN)) as server:
+        for work in works:
+            approve(desk.review, work, ANNA)
+            (sent,) = desk.send(server.url)
+            assert sent.state == "uncertain"
+            assert standing(desk.database).num_failures == 1
+            resolve(desk.database, deliveries(desk.database)[-1].id, True, None, BEN, desk.clock())
+            assert standing(desk.database).num_failures == 0
+            desk.clock.advance(days=1)
+    assert standing(desk.database).state == "active"
 
 
 def test_it_was_not_posted_is_believed_a_quarter_of_an_hour_after_the_last_attempt(
@@ -401,8 +417,37 @@ def test_a_channel_that_stopped_itself_is_resumed_by_a_person(desk: Desk, answer
     desk.approve_one()
     with serve(answers(answer)) as server:
         desk.send(server.url)
+    stopped = interventions(desk.database)[0]
+    assert (stopped.act, stopped.by, stopped.channel) == ("pause", "artbot", "studio")
+    assert (stopped.was, stopped.now) == ("active", standing(desk.database).state)
+    assert stopped.reason == standing(desk.database).reason
     resume_channel(desk.database, "studio", BEN, desk.clock())
     assert standing(desk.database).state == "active"
+
+
+def test_what_is_held_with_its_channel_and_queued_with_it_has_both_in_its_log(desk: Desk) -> None:
+    """So that `artbot explain` can tell why it waited, and why it went out."""
+    desk.approve_one()
+    with serve(answers(UNAUTHORIZED)) as server:
+        desk.send(server.url)
+    resume_channel(desk.database, "studio", BEN, desk.clock())
+    entries = get_delivery(desk.database, 1).interventions
+    assert [(entry.act, entry.was, entry.now, entry.by) for entry in entries] == [
+        ("pause", "sending", "held", "artbot"),
+        ("resume", "held", "queued", "ben"),
+    ]
+    assert "answered 401" in (entries[0].reason or "")
+
+
+def test_resuming_an_open_channel_ends_its_rest(desk: Desk) -> None:
+    for work in add_works(desk.database, desk.works, 5):
+        approve(desk.review, work, ANNA)
+    with serve(answers(BUSY)) as server:
+        desk.send(server.url)
+    assert standing(desk.database).rests_until is not None
+    resume_channel(desk.database, "studio", BEN, desk.clock())
+    assert standing(desk.database).rests_until is None
+    assert log(desk) == [("resume", "active", "active")]
 
 
 def test_resuming_queues_what_the_channel_held_with_all_attempts_before_it(desk: Desk) -> None:
@@ -451,11 +496,14 @@ def test_resuming_leaves_what_is_held_for_its_picture_and_what_has_failed(desk: 
     ],
     ids=["retry", "resolve", "withdraw", "show"],
 )
+@pytest.mark.parametrize("number", [99, 0, -1, 2**31 - 1, 2**31, -(10**20)])
 def test_a_delivery_that_does_not_exist_is_told_with_where_to_look(
-    desk: Desk, act: Callable[[Desk, int], object]
+    desk: Desk, act: Callable[[Desk, int], object], number: int
 ) -> None:
-    with pytest.raises(UsageError, match=r"no delivery 99\. `artbot deliveries list` shows them\."):
-        act(desk, 99)
+    with pytest.raises(
+        UsageError, match=rf"no delivery {number}\. `artbot deliveries list` shows them\."
+    ):
+        act(desk, number)
     assert interventions(desk.database) == []
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from tests.unit.service.kit import (
 )
 
 ALL: list[Machine[Any]] = list(domain.MACHINES)
+CODE = Path(domain.__file__).parents[1]
 DRAWN = Path(__file__).parents[3] / "docs" / "states.md"
 STATES = {machine.name: sorted({str(move.now) for move in machine.moves}) for machine in ALL}
 PAIRS = [
@@ -63,6 +65,52 @@ def test_no_move_is_there_twice_and_each_says_what_makes_it_so(machine: Machine[
     assert len(pairs) == len(set(pairs))
     assert all(move.when for move in machine.moves)
     assert all(move.was != move.now for move in machine.moves)
+
+
+def assignments(path: Path) -> Iterator[int]:
+    """Lines that put something into an attribute `state`."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if (
+            isinstance(node, ast.Attribute)
+            and node.attr == "state"
+            and isinstance(node.ctx, ast.Store)
+        ):
+            yield node.lineno
+
+
+MADE = ("Batch", "Candidate", "Delivery", "ChannelStatus")
+
+
+def beginnings(path: Path) -> Iterator[str]:
+    """What rows that have a life are made with."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in MADE:
+            yield from (ast.unparse(k.value) for k in node.keywords if k.arg == "state")
+
+
+def test_every_use_case_moves_a_row_by_its_machine_and_in_no_other_way() -> None:
+    """The database's own triggers are asked besides."""
+    found = {
+        f"{path.relative_to(CODE)}:{line}"
+        for path in CODE.rglob("*.py")
+        for line in assignments(path)
+        if path.name != "machine.py"
+    }
+    assert found == set()
+    begun = [words for path in CODE.rglob("*.py") for words in beginnings(path)]
+    assert len(begun) == len(MADE)
+    assert all(".begin(" in words for words in begun)
+
+
+def test_a_machine_moves_a_row_and_refuses_what_no_arrow_leads_to() -> None:
+    row = a_candidate(CANDIDATE.begin(CandidateState.PLANNED))
+    CANDIDATE.move(row, CandidateState.PENDING)
+    assert row.state == "pending"
+    with pytest.raises(AssertionError, match=r"candidate .*: pending -> failed"):
+        CANDIDATE.move(row, CandidateState.FAILED)
+    assert row.state == "pending"
+    with pytest.raises(AssertionError, match="candidate new: None -> approved"):
+        CANDIDATE.begin(CandidateState.APPROVED)
 
 
 def test_a_machine_answers_by_its_table_and_knows_words_as_well_as_states() -> None:

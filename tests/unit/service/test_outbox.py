@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.orm import Session
 
 from artbot.domain.delivery import MAX_ATTEMPTS, RETRY_AFTER_S, SEND_WITHIN, DeliveryState
-from artbot.errors import NotAllowed, Unavailable, UsageError
+from artbot.errors import NotAllowed, StorageFailed, Unavailable, UsageError
 from artbot.pictures import quarantine, reinstate
 from artbot.publishing.channels import Parcel, Receipt
 from artbot.publishing.interventions import resolve, resume_channel, retry
@@ -20,7 +27,8 @@ from artbot.publishing.outbox import Sent, deliver_due, has_due, recover_interru
 from artbot.publishing.reading import count_by_state, list_deliveries
 from artbot.redaction import register_secret
 from artbot.review.decisions import Words, approve, undo
-from db.engine import open_database
+from artbot.worker import hold_epoch
+from db.engine import DatabaseUnusable, Fenced, open_database
 from db.models import Attempt, Candidate, Delivery
 from tests.unit.service.kit import (
     ANNA,
@@ -497,6 +505,195 @@ def test_who_was_stopped_for_a_moment_only_sends(desk: Desk) -> None:
     assert len(server.requests) == 1
 
 
+@dataclass
+class SleepyBoot:
+    """A machine that sleeps right after the claim: the seconds since its start go on meanwhile."""
+
+    sleep_s: float
+    num_asked: int = 0
+
+    def __call__(self) -> tuple[str, float]:
+        self.num_asked += 1
+        return "this start", 1000.0 + (self.sleep_s if self.num_asked > 1 else 0.0)
+
+
+@pytest.mark.parametrize(("sleep_s", "num_sent"), [(31.0, 0), (29.0, 1)])
+def test_a_sleep_is_noticed_although_the_clock_was_set_back_over_it(
+    desk: Desk, sleep_s: float, num_sent: int
+) -> None:
+    desk.approve_one()
+    with serve(answers(OK)) as server:
+        outbox = replace(desk.outbox(server.url), boot=SleepyBoot(sleep_s))
+        deliver_due(outbox, print, lambda: False)
+    assert len(server.requests) == num_sent
+
+
+# Whatever keeps it from remembering what it is about to do keeps it from doing it
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(5, "Input/output error", "db/artbot.mark"),
+        OperationalError("SELECT 1", None, Exception("database is locked")),
+        InterfaceError("SELECT 1", None, Exception("connection already closed")),
+        ValueError("the mark is not as artbot wrote it"),
+        StorageFailed("no room"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("recognises_for", [None, timedelta.max])
+def test_an_attempt_that_cannot_be_remembered_was_certainly_not_sent(
+    desk: Desk, error: Exception, recognises_for: timedelta | None
+) -> None:
+    """No person is asked about something that never left."""
+
+    def before_send(_: int) -> None:
+        raise error
+
+    desk.recognises_for = recognises_for
+    desk.approve_one()
+    with serve(answers(OK)) as server:
+        outbox = desk.outbox(server.url)
+        sent: list[Sent] = []
+        deliver_due(replace(outbox, before_send=before_send), sent.append, lambda: False)
+        assert server.num_connections == 0
+        assert [one.state for one in sent] == ["retry_wait"]
+        assert sent[0].detail.startswith("not sent: ")
+        assert [a.outcome for a in attempts(desk.database)] == ["unavailable"]
+        desk.clock.advance(seconds=5)
+        assert [one.state for one in desk.send(server.url)] == ["delivered"]
+
+
+def test_a_mark_that_takes_its_time_to_be_written_makes_the_sending_too_late(desk: Desk) -> None:
+    def stall(_: int) -> None:
+        desk.clock.now += SEND_WITHIN + timedelta(seconds=1)
+
+    desk.approve_one()
+    with serve(answers(OK)) as server:
+        deliver_due(replace(desk.outbox(server.url), before_send=stall), print, lambda: False)
+        assert server.num_connections == 0
+    assert [a.outcome for a in attempts(desk.database)] == ["unavailable"]
+
+
+@pytest.mark.parametrize("error", [DatabaseUnusable("an old database"), Fenced("another worker")])
+def test_a_process_that_must_end_before_it_sends_leaves_nothing_to_wonder_about(
+    desk: Desk, error: DatabaseUnusable
+) -> None:
+    def before_send(_: int) -> None:
+        raise error
+
+    desk.recognises_for = None
+    desk.approve_one()
+    with serve(answers(OK)) as server:
+        with pytest.raises(type(error), match=str(error)):
+            deliver_due(
+                replace(desk.outbox(server.url), before_send=before_send), print, lambda: False
+            )
+        assert server.num_connections == 0
+        assert [(a.outcome, a.detail) for a in attempts(desk.database)] == [
+            ("unavailable", f"not sent: {error}")
+        ]
+        assert recover_interrupted(desk.database, desk.recognition, desk.clock()) == 0
+        desk.clock.advance(seconds=5)
+        assert [one.state for one in desk.send(server.url)] == ["delivered"]
+
+
+def test_a_worker_that_was_replaced_before_it_sent_writes_nothing_and_ends(desk: Desk) -> None:
+    def before_send(_: int) -> None:
+        with desk.database.engine.begin() as other:
+            other.execute(text("UPDATE workplace SET epoch = epoch + 1"))
+        raise Fenced("another worker has taken over")
+
+    desk.approve_one()
+    with serve(answers(OK)) as server, hold_epoch(desk.database, "daemon", desk.clock):
+        with pytest.raises(Fenced):
+            deliver_due(
+                replace(desk.outbox(server.url), before_send=before_send), print, lambda: False
+            )
+        assert server.num_connections == 0
+    assert [a.outcome for a in attempts(desk.database)] == [None]
+
+
+# The answer came: it is written down, however long that takes
+
+
+def test_a_long_reader_beside_a_sending_worker_loses_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a WAL a reader keeps every commit waiting. It reads six times as long as a commit waits, as
+    a minute of `artbot doctor` would in life."""
+    monkeypatch.setattr("db.engine.BUSY_TIMEOUT_S", 0.25)
+    monkeypatch.setattr("artbot.publishing.outbox.RECORD_AGAIN_S", 0.05, raising=False)
+    path = tmp_path / "artbot.sqlite3"
+    database = open_database(path)
+    desk = Desk(database, tmp_path / "works", SetClock(), recognises_for=None)
+    desk.approve_one()
+    reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+    def read_meanwhile(connection: socket.socket, _: Request) -> None:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM attempts").fetchall()
+        threading.Timer(1.5, reader.rollback).start()
+        connection.sendall(OK)
+
+    with closing(database), closing(reader), serve(read_meanwhile) as server:
+        began = time.monotonic()
+        assert [sent.state for sent in desk.send(server.url)] == ["delivered"]
+        assert time.monotonic() - began > 1.2, "nobody kept it waiting"
+        assert [a.outcome for a in attempts(database)] == ["delivered"]
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_server_that_is_away_when_the_answer_came_is_waited_for(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, is_kept: bool
+) -> None:
+    """Whether the first try was kept, it could not say."""
+    monkeypatch.setattr("artbot.publishing.outbox.RECORD_AGAIN_S", 0.0, raising=False)
+    write, num_failures = desk.database.write, 0
+
+    @contextmanager
+    def faltering() -> Iterator[Session]:
+        nonlocal num_failures
+        with write() as session:
+            yield session
+            if server.requests and num_failures < 3 and not is_kept:
+                num_failures += 1
+                raise OperationalError("UPDATE", None, Exception("the server is away"))
+        if server.requests and num_failures < 3:
+            num_failures += 1
+            raise OperationalError("COMMIT", None, Exception("the server is away"))
+
+    desk.recognises_for = None
+    desk.approve_one()
+    monkeypatch.setattr(desk.database, "write", faltering)
+    with serve(answers(OK)) as server:
+        assert [sent.state for sent in desk.send(server.url)] == ["delivered"]
+    assert num_failures == 3
+    assert [(a.outcome, a.detail) for a in attempts(desk.database)] == [("delivered", "thanks")]
+    assert the_delivery(desk).num_attempts == len(server.requests) == 1
+
+
+def test_a_full_disk_is_not_waited_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorname = "SQLITE_FULL"
+    write = desk.database.write
+
+    @contextmanager
+    def failing() -> Iterator[Session]:
+        with write() as session:
+            yield session
+            if server.requests:
+                raise OperationalError("UPDATE", None, full)
+
+    desk.approve_one()
+    monkeypatch.setattr(desk.database, "write", failing)
+    with serve(answers(OK)) as server, pytest.raises(OperationalError, match="disk is full"):
+        desk.send(server.url)
+    assert [a.outcome for a in attempts(desk.database)] == [None]
+
+
 # Changed in the meantime
 
 
@@ -601,7 +798,7 @@ def test_a_picture_swapped_after_the_approval_is_not_sent(desk: Desk) -> None:
     with serve(answers(OK)) as server:
         (sent,) = desk.send(server.url)
         assert (sent.state, server.num_connections) == ("held", 0)
-        assert "no longer the picture that was approved" in sent.detail
+        assert "no longer the picture that was made" in sent.detail
         assert attempts(desk.database) == []
         assert candidate(desk.database, work).state == "quarantined"
         assert desk.send(server.url) == []

@@ -5,29 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 import pytest
 
+from artbot.config import ScheduleSettings
 from artbot.domain.candidate import BatchState
 from artbot.errors import DeviceFailed, NoCheckpoint, RenderFailed
+from artbot.pictures import fault_of
 from artbot.studio import batch as batches
 from artbot.studio.batch import Listener, Studio, make_batch
 from artbot.studio.provenance import Origin
 from artbot.studio.refusals import refused_for_good, release
+from artbot.studio.registry import identity_of
 from artbot.studio.render import Devices, Painting, RenderChild, RenderOptions
-from db.engine import Database
+from artbot.worker import hold_epoch
+from db.engine import Database, Fenced, open_database
 from db.models import Batch, Checkpoint
-from tests.unit.service.kit import NOON, SetClock, a_batch, write_checkpoint
+from tests.unit.service.kit import NOON, SATURDAY, SetClock, a_batch, write_checkpoint
 from tests.unit.trainers.test_header import safetensors_file
 from trainers.errors import CheckpointRefused, WeightsRefused
-from trainers.manifest import Manifest, read_manifest
+from trainers.manifest import DatasetFacts, Manifest, read_manifest
 
 OPTIONS = RenderOptions("auto", 1, 1, {})
 
@@ -42,13 +47,13 @@ class Shop:
     started: list[str] = field(default_factory=list)
     """`NAME on DEVICE` of every child that was started."""
 
-    def make(self) -> BatchState:
+    def make(self, key: str = "daily-2026-11-21") -> BatchState:
         listener = Listener(
             on_refused=lambda name, reason: self.refused.append((name, reason)),
             on_painted=lambda name, done, total: None,
             on_render_error=lambda name, reason: self.errors.append(reason),
         )
-        return make_batch(self.studio, "daily-2026-11-21", listener, lambda: False)
+        return make_batch(self.studio, key, listener, lambda: False)
 
     def add(self, name: str, days: float = 0, weights: bytes | None = None) -> Manifest:
         created_at = NOON + timedelta(days=days)
@@ -62,8 +67,7 @@ class Shop:
             return batch
 
     def reasons(self) -> dict[str, str]:
-        rows = refused_for_good(self.studio.database).values()
-        return {row.name: row.reason for row in rows}
+        return {row.name: row.reason for row in refused_for_good(self.studio.database)}
 
     def kept(self) -> list[str]:
         folder = self.studio.generators
@@ -146,7 +150,9 @@ def test_weights_that_were_refused_are_not_tried_again_and_the_one_before_paints
     assert shop.started == ["bad on auto", "good on auto"]
     assert shop.refused == [("bad", "it paints one flat colour")]
     assert shop.reasons() == {"bad": "it paints one flat colour"}
-    assert refused_for_good(shop.studio.database)[bad.sha256].refused_at == NOON
+    held = refused_for_good(shop.studio.database).of(bad)
+    assert held is not None
+    assert held.refused_at == NOON
     assert shop.kept() == [good.sha256], "nothing was painted by the other"
 
 
@@ -206,9 +212,9 @@ def test_what_a_person_releases_is_tried_again_and_told_again(
     for _ in range(2):
         with pytest.raises(NoCheckpoint):
             shop.make()
-    (released,) = release(shop.studio.database, "bad", manifest.sha256)
-    assert released.sha256 == manifest.sha256
-    assert release(shop.studio.database, "bad", manifest.sha256) == []
+    (released,) = release(shop.studio.database, "bad", manifest)
+    assert released.sha256 == identity_of(manifest)
+    assert release(shop.studio.database, "bad", manifest) == []
     with pytest.raises(NoCheckpoint):
         shop.make()
     assert len(shop.started) == len(shop.refused) == 2
@@ -283,6 +289,231 @@ def test_a_machine_that_loads_nothing_is_not_asked_for_ever_older_generators(
         assert shop.started == ["c4 on auto", "c3 on auto"] * times
         assert len(shop.refused) == 2 * times, "each took its time, and the worker lives"
     assert "c4: the render process ended" in (shop.batch().reason or "")
+
+
+# ---------------------------------------------------------------- the same weights, another manifest
+
+
+def lay_over(shop: Shop, name: str, days: float, weights: bytes, **changes: object) -> Manifest:
+    """A checkpoint of these weights whose manifest says something else about them."""
+    manifest = shop.add(name, days, weights).model_copy(update=changes)
+    (shop.studio.checkpoints / name / "manifest.json").write_bytes(manifest.to_json())
+    return manifest
+
+
+def another_batch(shop: Shop) -> None:
+    with shop.studio.database.write() as session:
+        wanted = a_batch(state=BatchState.PLANNED, day=SATURDAY + timedelta(days=1))
+        wanted.num_candidates = 1
+        session.add(wanted)
+
+
+def test_a_wrong_manifest_over_good_weights_is_refused_without_them(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = shop.add("good", weights=safetensors_file())
+    wrong = lay_over(shop, "wrong", 1, safetensors_file(), width=16)
+    assert wrong.sha256 == good.sha256
+    play(shop, monkeypatch, failing(wrong=WeightsRefused("tensor has shape")), well)
+    assert shop.make() == BatchState.READY
+    assert shop.started == ["wrong on auto", "good on auto"]
+    known = refused_for_good(shop.studio.database)
+    assert (known.of(wrong) is not None, known.of(good)) == (True, None)
+    assert read_manifest(shop.studio.generators / good.sha256) == good
+
+
+def test_a_wrong_manifest_over_weights_that_painted_starts_no_child_and_changes_no_copy(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tensors of two classes fit whatever the classes are called."""
+    learned = DatasetFacts(
+        name="flowers", fingerprint="c" * 64, num_pictures=500, class_names=("rose", "tulip")
+    )
+    good = lay_over(shop, "good", 0, safetensors_file(), is_conditional=True, dataset=learned)
+    play(shop, monkeypatch, well, well)
+    assert shop.make() == BatchState.READY
+    swapped = learned.model_copy(update={"class_names": ("tulip", "rose")})
+    lay_over(shop, "wrong", 1, safetensors_file(), is_conditional=True, dataset=swapped)
+    another_batch(shop)
+    assert shop.make("daily-2026-11-22") == BatchState.READY
+    assert shop.started == ["good on auto", "good on auto"]
+    assert shop.refused == [
+        (
+            "wrong",
+            "its weights painted before, with another manifest (architecture, shape or classes)",
+        )
+    ]
+    assert shop.reasons() == {}
+    assert read_manifest(shop.studio.generators / good.sha256) == good
+
+
+def test_an_original_with_another_manifest_does_not_take_the_place_of_a_damaged_copy(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = shop.add("good", weights=safetensors_file())
+    play(shop, monkeypatch, well, well)
+    assert shop.make() == BatchState.READY
+    lay_over(shop, "wrong", 1, safetensors_file(), width=16)
+    shutil.rmtree(shop.studio.checkpoints / "good")
+    shutil.rmtree(shop.studio.generators)
+    with pytest.raises(CheckpointRefused, match="holds no whole checkpoint"):
+        batches.kept_generator(shop.studio, good.sha256)
+
+
+# ---------------------------------------------------------------- a schedule that names a data set
+
+
+def test_a_schedule_that_names_a_data_set_waits_for_a_generator_that_learned_from_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedules = {"daily": ScheduleSettings(at=time(7), dataset="fish")}
+    shop = Shop(batches.Studio(**{**vars(shop.studio), "schedules": schedules}))
+    shop.add("flowers", days=2)
+    play(shop, monkeypatch, well, well)
+    with pytest.raises(NoCheckpoint, match="learned from 'fish', which the schedule asks for"):
+        shop.make()
+    waiting = shop.batch()
+    assert (waiting.state, waiting.candidates) == (BatchState.PLANNED, [])
+    assert "there are some of flowers" in (waiting.reason or "")
+    learned = DatasetFacts(name="fish", fingerprint="d" * 64, num_pictures=500)
+    fish = lay_over(shop, "fish", 1, safetensors_file(data=b"fish"), dataset=learned)
+    assert shop.make() == BatchState.READY
+    assert shop.batch().checkpoint_sha256 == fish.sha256
+
+
+# ---------------------------------------------------------------- the generator of a begun batch
+
+
+def begin(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Manifest:
+    """One of two is painted when the machine is switched off; the original is pruned meanwhile."""
+    manifest = shop.add("good")
+    left = [1]
+
+    def stops(_name: str, _device: str) -> None:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+
+    play(shop, monkeypatch, well, stops)
+    with pytest.raises(KeyboardInterrupt):
+        shop.make()
+    shutil.rmtree(shop.studio.checkpoints / "good")
+    shop.add("other")
+    play(shop, monkeypatch, well, well)
+    return manifest
+
+
+def states(shop: Shop) -> list[str]:
+    return [candidate.state for candidate in shop.batch().candidates]
+
+
+def test_while_its_generator_cannot_be_read_a_begun_batch_waits_and_nothing_of_it_fails(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(shop, monkeypatch)
+    elsewhere = shop.studio.works.rename(shop.studio.works.with_name("elsewhere"))
+    with pytest.raises(NoCheckpoint, match=r"cannot be used now: manifest\.json is missing"):
+        shop.make()
+    assert states(shop) == ["pending", "planned"]
+    assert "manifest.json is missing" in (shop.batch().reason or "")
+    elsewhere.rename(shop.studio.works)
+    assert shop.make() == BatchState.READY
+
+
+def test_where_nothing_will_ever_paint_the_rest_it_fails_and_what_is_painted_stays(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = begin(shop, monkeypatch)
+    weights = shop.studio.generators / manifest.sha256 / "generator.safetensors"
+    weights.chmod(0o600)
+    weights.write_bytes(b"half")
+    assert shop.make() == BatchState.PARTIAL
+    assert states(shop) == ["pending", "failed"]
+    assert "its generator cannot be used" in (shop.batch().candidates[1].error or "")
+
+
+def test_a_damaged_copy_is_final_only_while_the_checkpoints_are_there_to_look_at(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = begin(shop, monkeypatch)
+    weights = shop.studio.generators / manifest.sha256 / "generator.safetensors"
+    weights.chmod(0o600)
+    weights.write_bytes(b"half")
+    shop.studio.checkpoints.rename(shop.studio.checkpoints.with_name("elsewhere"))
+    with pytest.raises(NoCheckpoint):
+        shop.make()
+    assert states(shop) == ["pending", "planned"]
+
+
+def test_a_begun_batch_whose_weights_are_refused_now_fails_the_rest(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(shop, monkeypatch)
+    play(shop, monkeypatch, failing(good=WeightsRefused("values that are no numbers")), well)
+    assert shop.make() == BatchState.PARTIAL
+
+
+# ---------------------------------------------------------------- two workers
+
+
+def test_a_worker_that_was_replaced_while_it_painted_touches_nothing_of_its_successors(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, database_at: Path | str
+) -> None:
+    """It paints other bytes, as another device would, and is done last."""
+    shop.add("good")
+    others = open_database(database_at)
+    successor = Shop(batches.Studio(**{**vars(shop.studio), "database": others}))
+    painters = []
+
+    class Painter:
+        environment: ClassVar[dict[str, object]] = {}
+
+        def __init__(self, kept: Path, options: RenderOptions) -> None:
+            self.words = f"by worker {len(painters)}".encode()
+            painters.append(self)
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *error: object) -> None: ...
+
+        def paint(self, origin: Origin, path: Path) -> Painting:
+            path.write_bytes(self.words)
+            if self is painters[0]:
+                with hold_epoch(others, "successor", SetClock()):
+                    assert successor.make() == BatchState.READY
+            return Painting(hashlib.sha256(self.words).hexdigest(), "2" * 64, 11, 32, 32)
+
+    monkeypatch.setattr(batches, "RenderChild", Painter)
+    with (
+        pytest.raises(Fenced, match="another worker has taken over"),
+        hold_epoch(shop.studio.database, "first", SetClock()),
+    ):
+        shop.make()
+    others.close()
+    for candidate in shop.batch().candidates:
+        assert fault_of(shop.studio.works, candidate) is None
+    left = {path.name for path in shop.studio.works.rglob("*") if path.is_file()}
+    assert left == {"generator.safetensors", "manifest.json"} | {
+        f"{candidate.name}.png" for candidate in shop.batch().candidates
+    }
+
+
+def test_what_an_earlier_worker_left_half_painted_goes_and_a_later_workers_stays(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.add("good")
+    folder = shop.studio.works / "daily-2026-11-21"
+    folder.mkdir(parents=True)
+    names = [f".daily-2026-11-21-01.png{whose}.tmp" for whose in ("", ".1", ".99")]
+    for name in names:
+        (folder / name).write_bytes(b"half")
+    play(shop, monkeypatch, well, well)
+    with hold_epoch(shop.studio.database, "later", SetClock()):
+        pass
+    with hold_epoch(shop.studio.database, "later still", SetClock()):
+        assert shop.make() == BatchState.READY
+    assert [path.name for path in folder.glob(".*")] == [names[-1]]
 
 
 # ---------------------------------------------------------------- devices

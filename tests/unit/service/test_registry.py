@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from artbot.domain.text import is_plain
 from artbot.errors import NoCheckpoint
 from artbot.studio.registry import (
     LATEST,
@@ -144,6 +145,68 @@ def test_a_named_checkpoint_that_is_not_there_is_named_in_the_message(checkpoint
     write_checkpoint(checkpoints, "other")
     with pytest.raises(NoCheckpoint, match="'best' is not in"):
         choose(checkpoints, "best")
+
+
+def learned_from(checkpoints: Path, name: str, dataset: str, days: float = 0) -> None:
+    manifest = write_checkpoint(checkpoints, name, NOON + timedelta(days=days))
+    facts = manifest.dataset.model_copy(update={"name": dataset})
+    changed = manifest.model_copy(update={"dataset": facts})
+    (checkpoints / name / MANIFEST_FILE).write_bytes(changed.to_json())
+
+
+def test_of_a_data_set_only_those_that_learned_from_it_are_tried(checkpoints: Path) -> None:
+    learned_from(checkpoints, "old", "flowers")
+    learned_from(checkpoints, "new", "flowers", days=1)
+    learned_from(checkpoints, "newest", "birds", days=2)
+    assert names(list(choose(checkpoints, LATEST, "flowers"))) == ["new", "old"]
+    assert names(list(choose(checkpoints, LATEST))) == ["newest", "new", "old"]
+
+
+def test_a_data_set_nothing_learned_from_is_named_with_those_there_are(checkpoints: Path) -> None:
+    learned_from(checkpoints, "a", "flowers")
+    learned_from(checkpoints, "b", "birds")
+    with pytest.raises(
+        NoCheckpoint, match=r"learned from 'fish'.*some of birds, flowers.*--dataset fish"
+    ):
+        choose(checkpoints, LATEST, "fish")
+
+
+# What strangers write
+
+
+@pytest.mark.parametrize(
+    "name", ["\x1b[2Jflowers", "flowers\nok", "flo\u202ewers", "\x9b31m", "x" * 201]
+)
+@pytest.mark.parametrize("where", ["dataset.name", "dataset.class_names.1", "run", "torch_version"])
+def test_a_manifest_whose_names_could_steer_a_terminal_is_refused_in_plain_words(
+    checkpoints: Path, where: str, name: str
+) -> None:
+    """They would stand in lists, in drafts, and in what receivers get."""
+    manifest = write_checkpoint(checkpoints)
+    if where == "dataset.name":
+        facts = manifest.dataset.model_copy(update={"name": name})
+        changes: dict[str, object] = {"dataset": facts}
+    elif where == "dataset.class_names.1":
+        facts = manifest.dataset.model_copy(update={"class_names": ("rose", name)})
+        changes = {"dataset": facts}
+    else:
+        changes = {where: name}
+    changed = manifest.model_copy(update=changes)
+    (checkpoints / manifest.name / MANIFEST_FILE).write_bytes(changed.to_json())
+    refusal = only(checkpoints).refusal or ""
+    assert refusal.startswith(f"{MANIFEST_FILE}: {where}: ")
+    assert is_plain(refusal)
+
+
+@pytest.mark.parametrize("name", ["blüten", "花", "👩‍🎨 2026", "Rosen & Tulpen <1>"])
+def test_names_in_any_script_are_names(checkpoints: Path, name: str) -> None:
+    learned_from(checkpoints, "c", name)
+    assert only(checkpoints).refusal is None
+
+
+def test_a_folder_is_called_in_plain_words(checkpoints: Path) -> None:
+    (checkpoints / "a\x1b[2Jb\udcff").mkdir(parents=True)
+    assert only(checkpoints).name == "a\\x1b[2Jb\\udcff"
 
 
 # Kept copies

@@ -20,7 +20,12 @@ from artbot.pictures import quarantine, reinstate
 from artbot.publishing.interventions import resolve
 from artbot.review import decisions as acts
 from artbot.review.decisions import Author, Review, Words, approve, expire, reject, undo
-from artbot.review.reading import get_candidate, list_candidates
+from artbot.review.reading import (
+    find_candidate,
+    get_candidate,
+    has_batch,
+    list_candidates,
+)
 from db.engine import open_database
 from db.models import Attempt, Candidate, Delivery, WorkplaceRow
 from tests.unit.service.kit import (
@@ -300,6 +305,17 @@ def test_an_approval_is_not_undone_in_quarantine_but_after_it(desk: Desk) -> Non
     undo(desk.review, work, ANNA)
     assert state(desk, work) == "pending"
     assert [d.state for d in deliveries(desk.database)] == ["cancelled"]
+
+
+@pytest.mark.parametrize("words", [Words(title="caf\udce9"), Words(alt="\ud800")])
+def test_words_in_another_encoding_are_refused_before_anything_is_decided(
+    desk: Desk, words: Words
+) -> None:
+    """What a terminal that does not speak UTF-8 sends arrives as half characters."""
+    work = a_work(desk)
+    with pytest.raises(UsageError, match="is no UTF-8 text"):
+        approve(desk.review, work, ANNA, words)
+    assert (state(desk, work), log(desk)) == ("pending", [])
 
 
 # Reject
@@ -743,3 +759,16 @@ def test_pictures_are_found_relative_to_the_works_folder(desk: Desk) -> None:
     path = candidate(desk.database, a_work(desk)).path
     assert path is not None
     assert not Path(path).is_absolute()
+
+
+@pytest.mark.parametrize(
+    "typed", ["99", "2147483648", "9" * 20, "9" * 5000, "caf\udce9", "a\0b", "\ud800"]
+)
+def test_what_no_candidate_is_called_is_said_so_whatever_was_typed(desk: Desk, typed: str) -> None:
+    a_work(desk)
+    with pytest.raises(UsageError, match="there is no candidate"):
+        get_candidate(desk.database, find_candidate(desk.database, typed))
+
+
+def test_a_batch_that_cannot_be_called_so_is_not_there(desk: Desk) -> None:
+    assert not has_batch(desk.database, "daily-\udce9")

@@ -7,12 +7,18 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from artbot.domain.channel import FAILING_TOO_LONG, FIRST_REST, ChannelState
+from artbot.domain.channel import (
+    FAILING_TOO_LONG,
+    FAILURES_BEFORE_REST,
+    FIRST_REST,
+    ChannelState,
+)
 from artbot.errors import DeliveryError, OutcomeUnknown, Rejected, Unavailable
 from artbot.publishing.interventions import pause_channel, resume_channel
 from artbot.publishing.outbox import has_due
 from artbot.publishing.reading import channel_standings
 from artbot.publishing.standing import get_standing, note_failure, note_success, stop
+from artbot.redaction import REDACTED, register_secret
 from artbot.review.decisions import approve
 from db.engine import Database
 from db.models import ChannelStatus
@@ -28,6 +34,7 @@ from tests.unit.service.kit import (
     attempts,
     deliveries,
     http_answer,
+    interventions,
     put,
     serve,
     standing,
@@ -126,7 +133,7 @@ def test_who_is_gone_for_good_is_disabled(database: Database) -> None:
 
 
 def test_after_a_week_of_failures_a_person_is_asked(database: Database) -> None:
-    failed(database, Unavailable("refused"))
+    failed(database, Unavailable("refused"), times=FAILURES_BEFORE_REST)
     last = NOON + FAILING_TOO_LONG
     failed(database, Unavailable("refused"), last - timedelta(seconds=1))
     assert standing(database).state == "active"
@@ -134,6 +141,17 @@ def test_after_a_week_of_failures_a_person_is_asked(database: Database) -> None:
     row = standing(database)
     assert (row.state, row.reason) == ("paused", "nothing got through for 7 days: refused")
     assert row.changed_at == last
+
+
+def test_two_failures_with_a_quiet_week_in_between_are_no_week_of_failures(
+    database: Database,
+) -> None:
+    """The first one was withdrawn, or given up; then there was nothing to send."""
+    failed(database, Unavailable("refused"))
+    failed(database, Unavailable("refused"), NOON + timedelta(days=8))
+    assert standing(database).state == "active"
+    failed(database, Unavailable("refused"), NOON + timedelta(days=8), times=3)
+    assert standing(database).state == "paused"
 
 
 def test_a_week_with_one_success_in_it_is_no_week_of_failures(database: Database) -> None:
@@ -162,6 +180,13 @@ def test_a_channel_without_a_reason_cannot_be_stopped(database: Database) -> Non
 
     with pytest.raises(IntegrityError, match="stopped_has_reason"):
         stop_it()
+
+
+def test_what_the_channel_lets_slip_is_not_kept_as_its_reason(database: Database) -> None:
+    register_secret("d2FzIGRlciBLYW5hbCBhdXNwbGF1ZGVydA==")
+    failed(database, Rejected("no key d2FzIGRlciBLYW5hbCBhdXNwbGF1ZGVydA==", status=401))
+    assert standing(database).reason == f"it refuses our credentials: no key {REDACTED}"
+    assert [entry.reason for entry in interventions(database)] == [standing(database).reason]
 
 
 # What is sent through it

@@ -17,6 +17,7 @@ from artbot.publishing.outbox import deliver_due, recover_interrupted
 from artbot.review.decisions import approve
 from artbot.worker import (
     LEASE,
+    RENEW_AFTER,
     current_worker,
     hold_epoch,
     hold_worker,
@@ -193,19 +194,19 @@ def boot() -> tuple[str, float]:
 
 
 @on_sqlite_only
-def test_a_worker_that_lives_says_so_before_a_third_of_its_lease_has_run(
-    database: Database,
-) -> None:
+@pytest.mark.parametrize("lease", [LEASE, timedelta(hours=1)])
+def test_a_worker_that_lives_says_so_once_a_minute(database: Database, lease: timedelta) -> None:
     clock = SetClock()
-    with hold_epoch(database, "daemon", clock):
+    with hold_epoch(database, "daemon", clock, lease=lease):
         until = []
         for _ in range(100):
             clock.advance(seconds=10)
-            keep_working(database, clock, lambda: ("boot-1", (clock() - NOON).total_seconds()))
+            ran = (clock() - NOON).total_seconds()
+            keep_working(database, clock, lambda ran=ran: ("boot-1", ran), lease)
             left = (workplace_row(database).leased_until or NOON) - clock()
-            assert left >= LEASE * 2 / 3 - timedelta(seconds=10)
+            assert lease - RENEW_AFTER < left <= lease
             until.append(workplace_row(database).leased_until)
-    assert len(set(until)) <= 100 / 9, "and writes no oftener"
+    assert len(set(until)) <= 1 + 1000 / RENEW_AFTER.total_seconds(), "and writes no oftener"
 
 
 def test_a_worker_that_others_took_for_dead_hears_of_it_when_it_says_that_it_lives(

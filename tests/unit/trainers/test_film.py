@@ -11,7 +11,14 @@ import pytest
 from PIL import Image
 
 from trainers.errors import SettingsError
-from trainers.seeing.film import FORMATS, check_film, edge_to_show, format_of, write_film
+from trainers.seeing.film import (
+    FORMATS,
+    check_film,
+    check_fits,
+    edge_to_show,
+    format_of,
+    write_film,
+)
 
 COLOURS = [(200, 30, 40), (20, 160, 60), (30, 60, 220), (128, 128, 128)]
 ANIMATED = [".gif", ".webp"]
@@ -33,6 +40,31 @@ def shown_ms(path: Path) -> list[int]:
             film.load()
             durations.append(film.info["duration"])
         return durations
+
+
+# ---------------------------------------------------------------- how long
+
+LONG_AND_LARGE = (30_000, 512, 512)
+"""Ten minutes at the highest rate: 23.6 GB as RGB."""
+
+
+@pytest.mark.parametrize(("suffix", "gigabytes"), [(".webp", "23.6"), (".gif", "7.9")])
+def test_a_film_that_would_be_held_in_memory_is_refused_with_what_fits(
+    tmp_path: Path, suffix: str, gigabytes: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        check_fits(tmp_path / f"film{suffix}", *LONG_AND_LARGE)
+    assert f"30000 frames of 512x512 px take {gigabytes} GB of memory, 2 GB is" in str(
+        refused.value
+    )
+    assert "fewer --seconds or --fps or a smaller --size, or end the name with .mp4" in str(
+        refused.value
+    )
+
+
+def test_an_mp4_of_any_length_and_a_usual_webp_are_not(tmp_path: Path) -> None:
+    check_fits(tmp_path / "film.mp4", *LONG_AND_LARGE)
+    check_fits(tmp_path / "film.webp", 12 * 20, 512, 512)
 
 
 # ---------------------------------------------------------------- MP4

@@ -15,7 +15,7 @@ from tests.trainer_fixtures import assert_same_bits, tiny_config
 from trainers.config import LOSSES
 from trainers.guard import Knobs
 from trainers.learner import ADA_EVERY, Learner, half_cosine
-from trainers.losses import discriminator_loss, generator_loss
+from trainers.losses import discriminator_loss, generator_loss, zero_centred_penalty
 from trainers.networks import Shape, load_architecture
 
 Z_DIM, EDGE_PX, BATCH = 6, 4, 8
@@ -242,6 +242,23 @@ def test_half_of_gamma_times_the_squared_gradient_is_paid_for_reals_and_for_fake
     assert learner.means().penalty == pytest.approx(times * 3.0 / 2 * square(learner), rel=1e-5)
 
 
+def test_the_penalty_is_taken_on_pictures_as_the_discriminator_is_shown_them() -> None:
+    """After the augmentation, which no penalty passes through."""
+    learner = learner_of(
+        augment="diffaug", augment_ops="color", penalty="r1", gamma=2.0, lr=STANDS_STILL
+    )
+    critic = learner.discriminator
+    assert isinstance(critic, Critic)
+    real = pictures()
+    learner.step(real, None, images_seen=BATCH, fraction=0.0)
+    shown, untouched = critic.shown[0][0].requires_grad_(), real.requires_grad_()
+    of_shown, of_untouched = (
+        zero_centred_penalty(critic(view), [view]).item() for view in (shown, untouched)
+    )
+    assert learner.means().penalty == pytest.approx(of_shown, rel=1e-5)
+    assert of_shown != pytest.approx(of_untouched, rel=1e-3), "otherwise this test proves nothing"
+
+
 @pytest.mark.parametrize(("fraction", "left"), [(0.0, 1.0), (1.0, 0.1)])
 def test_gamma_fades_and_the_guard_may_turn_it(fraction: float, left: float) -> None:
     learner = penalised(gamma_end_factor=0.1)
@@ -377,6 +394,35 @@ def test_the_augmentation_fades_at_the_end_and_the_guard_may_raise_it() -> None:
     learner.knobs = Knobs(augmentation=0.2)
     assert learner.augment_p(0.5) == pytest.approx(0.6)
     assert learner_of().augment_p(0.5) == 0, "without augmentation there is nothing to raise"
+
+
+def test_what_the_guard_decides_on_is_not_faded_and_needs_an_operation() -> None:
+    """In the fade-out p sinks towards 0, and yet there is nothing left to raise."""
+    learner = learner_of(augment="diffaug", augment_p=1.0, augment_fade=0.2)
+    assert learner.augment_p(0.95) == pytest.approx(0.25)
+    assert learner.unfaded_p == 1.0
+    assert learner.has_augmentation
+    learner.operations = ()  # cutout alone, on a flat background
+    assert not learner.has_augmentation
+    assert learner.unfaded_p == learner.augment_p(0.0) == 0.0
+    assert not learner_of().has_augmentation
+
+
+def test_the_classic_loss_is_told_as_the_mean_of_its_two_halves() -> None:
+    """ln 2 where the discriminator cannot tell, as everybody's figures are."""
+    critic = Critic()
+    for weight in (critic.last.weight, critic.last.bias):
+        nn.init.zeros_(weight)
+    learner = learner_of(critic, loss="bce", real_label=1.0, lr=STANDS_STILL)
+    steps(learner, 1)
+    assert learner.means().d_loss == pytest.approx(math.log(2))
+
+
+def test_the_penaltys_share_is_of_the_loss_that_is_trained_on() -> None:
+    learner = learner_of(loss="bce", penalty="r1", gamma=2.0, lr=STANDS_STILL)
+    steps(learner, 1)
+    means = learner.means()
+    assert means.penalty_share == pytest.approx(means.penalty / (2 * means.d_loss), rel=1e-5)
 
 
 def test_the_adaptive_augmentation_waits_some_steps_and_then_follows_what_it_saw() -> None:

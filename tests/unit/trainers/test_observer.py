@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from trainers.inference import to_bytes
 from trainers.latents import latents_for
 from trainers.networks import Shape, load_architecture
 from trainers.observer import Observer
+from trainers.samples import grid_columns
 
 NUM = 24
 
@@ -107,6 +109,28 @@ def test_by_class_the_grid_has_a_row_for_each_and_measuring_their_real_shares(
     assert measuring is not None
     assert looking[:24].tolist() == [0] * 8 + [1] * 8 + [0] * 8
     assert measuring.float().mean().item() == pytest.approx(20 / 24, abs=0.08)
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "size", "in_grid"), [(8, 32, 8), (27, 32, 27), (27, 256, 16)]
+)
+def test_of_many_classes_the_grid_and_what_the_guard_looks_at_show_all_there_is_room_for(
+    tmp_path: Path, num_classes: int, size: int, in_grid: int
+) -> None:
+    """WikiArt has 27 styles, and a grid of 64 px eight rows."""
+    pictures = dataclasses.replace(
+        picture_set(),
+        class_names=tuple(f"style {i:02}" for i in range(num_classes)),
+        class_indices=np.arange(NUM) % num_classes,
+    )
+    config = tiny_config(classes=True, size=size)
+    watching = Observer(config, pictures, np.arange(NUM), tmp_path, NotingDisplay())
+    looking = watching._looking.classes
+    assert looking is not None
+    grid = looking[: grid_columns(size) ** 2]
+    assert len(set(grid.tolist())) == in_grid
+    assert max(grid.bincount()) - min(grid.bincount()[grid.bincount() > 0]) <= 1
+    assert len(set(looking.tolist())) == num_classes, "the guard sees them all"
 
 
 # ---------------------------------------------------------------- measuring

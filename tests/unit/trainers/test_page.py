@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from trainers.errors import StorageError
+from trainers.progress import TickStats
 from trainers.seeing.page import MAX_TICKS, write_page
 
 
@@ -120,6 +121,16 @@ def test_a_damaged_or_hostile_line_is_text_and_nothing_more(run: Path, line: str
     data = read_data(run)
     assert data["stats"] == tick(4) + line
     assert data["guard"].startswith(line)
+
+
+def test_the_classic_ranges_come_with_the_classic_loss_alone(run: Path) -> None:
+    write_page(run, "bce")
+    usual = read_data(run)["usual"]
+    assert usual["d_loss"] == [0.5, 0.8]
+    assert usual["g_loss"] == [0.5, 2.0]
+    assert usual.keys() <= set(TickStats.__dataclass_fields__), "by their names in stats.jsonl"
+    write_page(run, "hinge")
+    assert read_data(run)["usual"] == {}
 
 
 # ---------------------------------------------------------------- what it is

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trainers import presets
-from trainers.config import TrainConfig, check_combination
+from trainers.config import NO_LIMIT_KIMG, TrainConfig, check_combination
 from trainers.data.augment import parse_operations
 from trainers.errors import SettingsError
 from trainers.networks import architecture_names, load_architecture
@@ -20,6 +20,7 @@ from trainers.presets import (
     PRESETS,
     budget_kimg,
     parse_setting,
+    resolve_budget,
     resolve_preset,
     resolve_resumed,
 )
@@ -275,8 +276,38 @@ def test_a_resumed_run_keeps_what_it_learns_with_however_many_pictures_there_are
     )
     resumed = resolve_resumed(None, None, 64, 5_000, saved.as_dict())
     config = TrainConfig(run="r", size=64, **resumed)
-    assert config == dataclasses.replace(saved, kimg=budget_kimg(5_000))
+    assert config == saved
     assert config.holdout == 0.0, "5,000 new pictures would have some held out"
+    assert config.kimg == budget_kimg(100), "and a longer budget"
+
+
+def test_a_preset_file_named_today_brings_the_budget_it_names(tmp_path: Path) -> None:
+    saved = TrainConfig(run="r", size=64, **resolve_preset("dcgan", None, 64, 100)).as_dict()
+    named = resolve_resumed(
+        file_of(tmp_path, 'preset = "dcgan"\nkimg = 9.0\n'), None, 64, 100, saved
+    )
+    assert named["kimg"] == 9.0
+    assert resolve_resumed("dcgan", None, 64, 5_000, saved)["kimg"] == budget_kimg(100)
+
+
+@pytest.mark.parametrize(
+    ("named", "budget"),
+    [
+        ({}, (100.0, 20.0)),
+        ({"kimg": 200.0}, (200.0, None)),
+        ({"minutes": 60.0}, (NO_LIMIT_KIMG, 60.0)),
+        ({"kimg": 200.0, "minutes": 60.0}, (200.0, 60.0)),
+    ],
+    ids=str,
+)
+def test_a_budget_that_is_spent_does_not_hold_back_the_one_that_is_named(
+    named: dict[str, Any], budget: tuple[float, float | None]
+) -> None:
+    settings = {"kimg": 100.0, "minutes": 20.0}
+    resolved = resolve_budget(settings, named, kimg=100.0, minutes=20.0)
+    assert (resolved["kimg"], resolved["minutes"]) == budget
+    young = resolve_budget(settings, named, kimg=5.0, minutes=1.0)
+    assert young == settings | named, "what is not spent still counts"
 
 
 def test_a_preset_named_today_brings_its_own_values_and_only_these() -> None:

@@ -32,18 +32,19 @@ STATS = TickStats(
     kimg=1.0,
     elapsed_s=8.0,
     sec_per_kimg=8.0,
-    d_loss=1.25,
+    d_loss=0.62,
     g_loss=0.75,
     d_right_on_real=0.8,
     d_right_on_fake=0.6,
 )
 
 MEANS = StepMeans(
-    d_loss=1.25,
+    d_loss=0.62,
     g_loss=0.75,
     d_right_on_real=0.8,
     d_right_on_fake=0.6,
     penalty=0.1,
+    penalty_share=0.1,
     overfitting=0.6,
     gradient_norm=3.0,
     skipped_steps=0,
@@ -296,7 +297,7 @@ def test_the_classic_loss_is_shown_with_what_is_usual_and_arrows_where_it_is_not
     display = open_display(stream)
     going = pace(kimg=4, images_seen=1000)
     display.begin(tiny_config(loss="bce"), going)
-    display.tick(dataclasses.replace(STATS, g_loss=3.9, d_loss=0.7), going, None)
+    display.tick(dataclasses.replace(STATS, g_loss=3.9, d_loss=0.35), going, None)
     assert "G 3.90↑  D 0.35↓  right 70%  " in stream.getvalue()
 
 

@@ -19,6 +19,7 @@ from trainers.config import (
     TrainConfig,
     check_combination,
     check_fixed_settings,
+    idle_settings,
     settings_that_differ,
 )
 from trainers.errors import ResumeRefused, SettingsError
@@ -44,8 +45,8 @@ def test_equal_settings_do_not_differ() -> None:
         ("lr", 1e-3, OnResume.ADOPTED),
         ("batch", 16, OnResume.ADOPTED),
         ("flip", True, OnResume.ADOPTED),
-        ("kimg", 99.0, OnResume.FREE),
-        ("minutes", 1.0, OnResume.FREE),
+        ("kimg", 99.0, OnResume.ADOPTED),
+        ("minutes", 1.0, OnResume.ADOPTED),
         ("guard", False, OnResume.FREE),
         ("device", "cuda", OnResume.FREE),
     ],
@@ -170,6 +171,43 @@ def test_what_cannot_work_is_refused_by_name_with_its_value_and_what_can(
 )
 def test_what_can_work_is_not_refused(chosen: dict[str, Any]) -> None:
     check_combination(TrainConfig(run="r", size=64, **chosen))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "idle"),
+    [
+        (
+            {"augment": "diffaug", "ada_target": 0.5},
+            "ada_target 0.5 changes nothing here: augment is diffaug",
+        ),
+        (
+            {"loss": "hinge", "real_label": 0.8},
+            "real_label 0.8 changes nothing here: loss is hinge",
+        ),
+        ({"augment_p": 0.5}, "augment_p 0.5 changes nothing here: augment is none"),
+        ({"penalty_every": 4}, "penalty_every 4 changes nothing here: penalty is none"),
+    ],
+    ids=str,
+)
+def test_a_setting_that_changes_nothing_is_told_if_it_was_named(
+    chosen: dict[str, Any], idle: str
+) -> None:
+    config = TrainConfig(run="r", size=64, **chosen)
+    assert idle_settings(config, chosen) == [idle]
+    assert idle_settings(config, ["augment"]) == []
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"augment": "ada", "ada_target": 0.5, "augment_p": 0.5},
+        {"real_label": 0.8},
+        {"penalty": "r1", "gamma": 1.0, "penalty_every": 4},
+    ],
+    ids=str,
+)
+def test_a_setting_that_does_something_is_not(chosen: dict[str, Any]) -> None:
+    assert idle_settings(TrainConfig(run="r", size=64, **chosen), chosen) == []
 
 
 # ---------------------------------------------------------------- without torch

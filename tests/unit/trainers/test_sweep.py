@@ -36,7 +36,7 @@ from trainers.errors import (
 )
 from trainers.loop import TrainResult
 from trainers.metrics.scores import Scores
-from trainers.presets import PRESETS, resolve_preset
+from trainers.presets import PRESETS, as_named, resolve_preset
 from trainers.progress import Display, Pace, TickStats
 from trainers.sweep import study as studies
 from trainers.sweep import trials
@@ -725,7 +725,7 @@ def test_the_preset_file_gives_the_settings_its_trial_was_trained_with(
 ) -> None:
     study = rehearsal.run(5)
     file = tmp_path / "found.toml"
-    file.write_text(preset_file(study, rehearsal.search, "dcgan-steady", {"width": 32}))
+    file.write_text(preset_file(study, rehearsal.search, as_named("dcgan-steady"), {"width": 32}))
     best = rehearsal.trained[measured(study)[0].number]
     found = resolve_preset(str(file), None, 64, 100)
     assert found == base_of("dcgan-steady") | {
@@ -749,7 +749,7 @@ def test_a_preset_file_is_itself_something_to_start_from(
         'preset = "dcgan-steady"\nlr = 1e-3\nflip = true\naugment_ops = "color,cutout"\nwidth = 32\n'
     )
     study = rehearsal.run(2)
-    second.write_text(preset_file(study, rehearsal.search, str(first), {}))
+    second.write_text(preset_file(study, rehearsal.search, as_named(str(first)), {}))
     found = resolve_preset(str(second), None, 64, 100)
     best = rehearsal.trained[measured(study)[0].number]
     assert (found["lr"], found["augment_p"]) == (best.lr, best.augment_p)

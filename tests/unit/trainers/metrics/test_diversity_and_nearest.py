@@ -8,7 +8,8 @@ from torch import Tensor
 
 from trainers.metrics import distances, diversity
 from trainers.metrics.diversity import diversity_ratio, mean_distance
-from trainers.metrics.nearest import MEMORISED_BELOW, nearest, nearest_ratio
+from trainers.metrics.nearest import nearest, nearest_ratio
+from trainers.symptoms import COPYING_RATIO
 
 
 def points(count: int, seed: int, scale: float = 1.0, dimensions: int = 16) -> Tensor:
@@ -58,7 +59,7 @@ def test_new_pictures_keep_their_distance_and_copies_do_not() -> None:
     copied = nearest_ratio(training[:100] + points(100, seed=1, scale=0.05), training)
     assert as_new == pytest.approx(1, abs=0.1)
     assert copied is not None
-    assert copied < MEMORISED_BELOW
+    assert copied < COPYING_RATIO
 
 
 def test_exact_copies_score_nothing_in_spite_of_rounding() -> None:

@@ -33,6 +33,8 @@ class Gallery:
     root: Path
     checkpoint: Path
     fingerprint: str
+    held_out: set[int]
+    """With a share of a half."""
 
     def evaluate(self, *options: str, dataset: str = "scenes") -> Result:
         """Painting as little as can be measured, judged by the quicker judge."""
@@ -80,6 +82,7 @@ def gallery(datasets: Path, tmp_path: Path) -> Gallery:
         tmp_path,
         export_tiny(tmp_path / "checkpoints", seed=0, kimg=1),
         pictures.fingerprint,
+        set(held_out_indices(pictures.images, 0.5).tolist()),
     )
     dataset = {
         "name": "scenes",
@@ -94,7 +97,9 @@ def gallery(datasets: Path, tmp_path: Path) -> Gallery:
 def test_it_says_what_it_found_and_stores_it_beside_the_weights(gallery: Gallery) -> None:
     result = gallery.evaluate()
     assert result.exit_code == 0, result.output
-    assert "16 of its pictures against 24 pictures of scenes that it never saw" in result.stdout
+    num_held_out = len(gallery.held_out)
+    against = f"against {num_held_out} pictures of scenes that it never saw"
+    assert f"16 of its pictures {against}" in result.stdout
     for name in (
         "KID × 10³",
         "coverage",
@@ -105,8 +110,8 @@ def test_it_says_what_it_found_and_stores_it_beside_the_weights(gallery: Gallery
         assert name in result.stdout
     stored = gallery.stored()
     assert stored["scores"]["num_generated"] == 16
-    assert stored["scores"]["num_real"] == 24
-    assert stored["scores"]["num_training"] == 24
+    assert stored["scores"]["num_real"] == num_held_out
+    assert stored["scores"]["num_training"] == NUM_PICTURES - num_held_out
     assert stored["scores"]["is_held_out"] is True
     assert stored["scores"]["judge"] == "lite0"
     assert stored["fid"]["value"] is None
@@ -136,8 +141,7 @@ def test_the_nearest_training_pictures_are_shown_beside_the_generated_ones(
     assert len(nearest) == 8
     distances = [pair["distance"] for pair in nearest]
     assert distances == sorted(distances)
-    held_out = set(held_out_indices(NUM_PICTURES, 0.5, gallery.fingerprint).tolist())
-    assert not held_out & {pair["picture"] for pair in nearest}
+    assert not gallery.held_out & {pair["picture"] for pair in nearest}
 
 
 def test_the_same_question_has_the_same_answer(gallery: Gallery) -> None:
@@ -154,6 +158,15 @@ def test_without_held_out_pictures_it_says_that_copying_would_look_perfect(
     result = gallery.evaluate()
     assert f"{NUM_PICTURES} pictures of scenes, all of which it learned from" in result.stdout
     assert "--holdout" in result.stdout
+    assert gallery.stored()["scores"]["is_held_out"] is False
+
+
+def test_too_few_held_out_pictures_are_said_and_all_are_compared_with(gallery: Gallery) -> None:
+    """A run that went on without measuring after its folder had shrunk."""
+    gallery.say(holdout=0.02)
+    result = gallery.evaluate()
+    assert result.exit_code == 0, result.output
+    assert f"{NUM_PICTURES} pictures of scenes, most of which it learned from" in result.stdout
     assert gallery.stored()["scores"]["is_held_out"] is False
 
 

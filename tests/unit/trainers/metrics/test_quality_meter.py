@@ -16,12 +16,12 @@ from trainers.data.split import held_out_indices
 from trainers.errors import SettingsError
 from trainers.metrics import features
 from trainers.metrics.meter import QualityMeter, joined
-from trainers.metrics.nearest import MEMORISED_BELOW
 from trainers.metrics.scores import Scores
+from trainers.symptoms import COPYING_RATIO
 
 FINGERPRINT = "f" * 64
 REAL = scenes(80, seed=1)
-"""Half of them held out: 40 to compare with, 40 to have learned from."""
+"""About half of them held out: to compare with, and to have learned from."""
 HOLDOUT = 0.5
 PERFECT = scenes(24, seed=2)
 """What a perfect painter would paint: other pictures of the same kind."""
@@ -67,7 +67,7 @@ def test_two_real_pictures_repeated_please_all_but_coverage_and_diversity(
     meter: QualityMeter, of_real: Scores
 ) -> None:
     """The trap: never read KID, or precision, alone. At full size: 50 of 1,000 in `test_scores.py`."""
-    collapsed = meter.measure(np.tile(PERFECT[:2], (12, 1, 1, 1)))
+    collapsed = meter.measure(np.tile(PERFECT[2:4], (12, 1, 1, 1)))
     blurry = meter.measure(blurred(PERFECT, 2))
     assert collapsed.kid_x1000 < 0.5 * blurry.kid_x1000, "KID likes it better than blurred ones"
     assert collapsed.precision >= of_real.precision
@@ -84,7 +84,7 @@ def test_copied_training_pictures_are_noticed_by_their_distance_alone(
     assert copied.coverage > 0.8
     assert copied.diversity_ratio == pytest.approx(1, abs=0.15)
     assert copied.nearest_ratio is not None
-    assert copied.nearest_ratio < MEMORISED_BELOW
+    assert copied.nearest_ratio < COPYING_RATIO
 
 
 def test_noise_is_diverse_in_pixels_and_all_alike_to_the_judge(meter: QualityMeter) -> None:
@@ -98,7 +98,7 @@ def test_noise_is_diverse_in_pixels_and_all_alike_to_the_judge(meter: QualityMet
 
 
 def test_nothing_that_was_trained_on_is_compared_with(meter: QualityMeter) -> None:
-    held_out = held_out_indices(len(REAL), HOLDOUT, FINGERPRINT)
+    held_out = held_out_indices(REAL, HOLDOUT)
     assert np.array_equal(meter.real_indices, held_out)
     assert not set(meter.training_indices) & set(held_out)
     assert meter.is_held_out

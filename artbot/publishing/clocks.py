@@ -1,0 +1,137 @@
+"""What a wrong clock leaves behind in deliveries and channels, and what puts it right.
+
+Times in the database are believed, so a clock that was ahead has left some that lie in the future: nothing is
+sent before them. And one that was set back makes what is long ago look recent: a receiver that recognises a
+repetition for an hour may have forgotten it. Nobody can know by how much, so a person is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from artbot.domain.channel import rest_after
+from artbot.domain.delivery import (
+    DELIVERY,
+    WAITING,
+    DeliveryState,
+    may_have_landed,
+    wait_after,
+)
+from artbot.publishing.acts import Actor, log_of_channel
+from db.engine import Database
+from db.models import Attempt, ChannelStatus, Delivery, Intervention
+
+_RECENT_NO_MORE = (
+    "it may have been posted, and the clock was wrong since: whether the channel would recognise a repetition, "
+    "nobody knows. Look, then say `artbot deliveries resolve`"
+)
+
+
+def accept(
+    database: Database,
+    recognition: Mapping[str, timedelta | None],
+    undo_time: timedelta,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """A person says that the clock is right. Nothing waits longer than it would if it had begun to wait now;
+    what only a recent attempt allows to repeat is uncertain."""
+    with database.write() as session:
+        waiting = select(Delivery).where(Delivery.state.in_(WAITING), Delivery.next_at > now)
+        for delivery in session.scalars(waiting):
+            wait = undo_time
+            if delivery.state == DeliveryState.RETRY_WAIT:
+                wait = timedelta(seconds=wait_after(delivery.num_attempts, 1.0, None) or 0.0)
+            delivery.next_at = min(delivery.next_at, now + wait)
+        for channel in session.scalars(select(ChannelStatus)):
+            if channel.rests_until is not None:
+                rest = rest_after(channel.num_failures) or timedelta()
+                channel.rests_until = min(channel.rests_until, now + rest)
+            if channel.failing_since is not None:
+                channel.failing_since = min(channel.failing_since, now)
+        _doubt_recency(session, recognition, now)
+        log_of_channel(session, "resume", actor, now, None, "", "")
+
+
+def doubt_recency(
+    database: Database, recognition: Mapping[str, timedelta | None], now: datetime
+) -> int:
+    """More time may have passed than the clock says. Returns how many deliveries are uncertain by that."""
+    if not _finite(recognition):
+        return 0
+    with database.write() as session:
+        return _doubt_recency(session, recognition, now)
+
+
+def open_attempts(delivery: Delivery, session: Session, now: datetime) -> list[Attempt]:
+    """Those of which nobody knows that they had no effect (artbot.domain.delivery.may_have_landed), by dates
+    that can be believed: what a wrong clock dated in the future was done before a person said that the clock
+    is right."""
+    accepted = _accepted(session)
+    absent_at = [
+        min([i.at, *(at for number, at in accepted if number > i.id)])
+        for i in delivery.interventions
+        if i.act == "absent"
+    ]
+    dated = (_Dated(a, _began_at(a, accepted, now)) for a in delivery.attempts)
+    return [one.attempt for one in may_have_landed(dated, absent_at)]
+
+
+def last_began_at(delivery: Delivery, session: Session, now: datetime) -> datetime | None:
+    """When its last attempt began at the latest, by dates that can be believed."""
+    accepted = _accepted(session)
+    return max((_began_at(a, accepted, now) for a in delivery.attempts), default=None)
+
+
+class _Dated:
+    """An attempt with a beginning that can be believed."""
+
+    def __init__(self, attempt: Attempt, started_at: datetime) -> None:
+        self.attempt = attempt
+        self.outcome = attempt.outcome
+        self.started_at = started_at
+
+
+def _began_at(attempt: Attempt, accepted: list[tuple[int, datetime]], now: datetime) -> datetime:
+    if attempt.started_at <= now or not accepted:
+        return attempt.started_at
+    return min(attempt.started_at, accepted[-1][1])
+
+
+def _accepted(session: Session) -> list[tuple[int, datetime]]:
+    """When people said that the clock is right, and the numbers of these entries, in their order."""
+    said = select(Intervention.id, Intervention.at).where(
+        Intervention.act == "resume",
+        Intervention.channel.is_(None),
+        Intervention.delivery_id.is_(None),
+    )
+    return [(number, at) for number, at in session.execute(said.order_by(Intervention.id))]
+
+
+def _finite(recognition: Mapping[str, timedelta | None]) -> list[str]:
+    return [name for name, window in recognition.items() if window not in (None, timedelta.max)]
+
+
+def _doubt_recency(
+    session: Session, recognition: Mapping[str, timedelta | None], now: datetime
+) -> int:
+    unsettled = [
+        state for state in DeliveryState if DELIVERY.allows(state, DeliveryState.UNCERTAIN)
+    ]
+    # What is on the wire is recovered first; what was taken back goes out only if it is approved again.
+    for state in (DeliveryState.SENDING, DeliveryState.CANCELLED):
+        unsettled.remove(state)
+    deliveries = session.scalars(
+        select(Delivery).where(
+            Delivery.state.in_(unsettled), Delivery.channel.in_(_finite(recognition))
+        )
+    )
+    doubtful = [d for d in deliveries if open_attempts(d, session, now)]
+    for delivery in doubtful:
+        DELIVERY.move(delivery, DeliveryState.UNCERTAIN)
+        delivery.last_error = _RECENT_NO_MORE
+    return len(doubtful)

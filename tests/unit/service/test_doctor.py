@@ -1,0 +1,426 @@
+"""What the doctor finds, and what it must not take for a fault. As a person meets it: test_upkeep.py."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from artbot.config import load_settings
+from artbot.init import make_workplace
+from artbot.publishing.channels import settings_models
+from artbot.review.decisions import approve
+from artbot.upkeep import copying
+from artbot.upkeep.doctor import SILENT, Finding, check_logs, examine
+from artbot.worker import hold_epoch, hold_worker
+from artbot.workplace import Workplace
+from db.engine import Database, database_url, make_engine, migrate
+from db.models import Attempt, Base, Candidate, ChannelStatus, Delivery, WorkplaceRow
+from tests.conftest import on_sqlite_only
+from tests.unit.service.kit import (
+    ANNA,
+    BEN,
+    NOON,
+    Desk,
+    SetClock,
+    a_batch,
+    a_checkpoint,
+    add_works,
+    put,
+)
+
+CONFIG = """
+[schedules.daily]
+at = "07:00"
+timezone = "UTC"
+candidates = 24
+[channels.studio]
+type = "webhook"
+url = "https://example.org/artbot"
+secret_file = "secrets/webhook"
+"""
+SINCE_MORNING = timedelta(hours=5)
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, database_at: Path | str, clock: SetClock) -> Workplace:
+    """With a schedule, a channel, and an empty database; nobody is at work."""
+    root = tmp_path / "studio"
+    make_workplace(root)
+    where = f'[paths]\ndatabase = "{database_at}"\n'
+    (root / "artbot.toml").write_text(where + CONFIG)
+    opened = Workplace(
+        load_settings(root, settings_models()), clock, lambda: ("boot", clock.now.timestamp())
+    )
+    opened.database  # noqa: B018  made now
+    return opened
+
+
+def problems(workplace: Workplace, title: str) -> list[str]:
+    return {f.title: f.problems for f in examine(workplace, is_quick=True)}[title]
+
+
+def finding(workplace: Workplace, title: str) -> Finding:
+    return next(f for f in examine(workplace, is_quick=True) if f.title == title)
+
+
+def desk_of(workplace: Workplace, clock: SetClock) -> Desk:
+    return Desk(workplace.database, workplace.settings.works, clock)
+
+
+def change(database: Database, statement: str) -> None:
+    """Past everything that would refuse it."""
+    with database.write() as session:
+        if database.is_sqlite:
+            for (name,) in session.execute(
+                text("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+            ).all():
+                session.execute(text(f"DROP TRIGGER {name}"))
+            session.execute(text("PRAGMA defer_foreign_keys=ON"))
+        else:
+            for table in Base.metadata.tables:
+                session.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
+        session.execute(text(statement))
+
+
+# Nobody is at work
+
+
+def test_a_delivery_that_is_overdue_is_told_although_nobody_is_at_work(
+    workplace: Workplace, clock: SetClock
+) -> None:
+    """That may be why."""
+    desk_of(workplace, clock).approve_one()
+    assert problems(workplace, "due work") == []
+    clock.advance(hours=3)
+    found = finding(workplace, "due work")
+    assert found.problems == [
+        "delivery 1 to studio has been due since 2026-11-21 12:00 UTC, and nobody is at work"
+    ]
+    assert found.remedy.startswith("start the daemon")
+    with hold_worker(workplace.settings.lock, "test"):
+        (told,) = problems(workplace, "due work")
+        assert told.endswith("12:00 UTC")
+
+
+def test_days_that_went_by_without_a_row_are_told_although_nobody_is_at_work(
+    workplace: Workplace, clock: SetClock
+) -> None:
+    add_works(workplace.database, workplace.settings.works)
+    assert problems(workplace, "days") == []
+    clock.advance(days=2)
+    found = finding(workplace, "days")
+    assert found.problems == [
+        "daily has no row for 2026-11-22, and nobody is at work",
+        "daily has no row for 2026-11-23, and nobody is at work",
+    ]
+    assert found.remedy.startswith("start the daemon")
+
+
+def test_the_day_that_has_just_come_is_left_to_the_daemon(
+    workplace: Workplace, clock: SetClock
+) -> None:
+    add_works(workplace.database, workplace.settings.works)
+    clock.now = NOON.replace(day=22, hour=7, minute=30)
+    assert problems(workplace, "days") == []
+
+
+@pytest.mark.parametrize("state", ["planned", "generating"])
+def test_a_batch_that_is_left_lying_is_told(
+    workplace: Workplace, clock: SetClock, state: str
+) -> None:
+    with workplace.database.write() as session:
+        session.add(a_checkpoint())
+        session.flush()
+        batch = a_batch(state=state)
+        batch.reason = "no generator" if state == "planned" else None
+        put(session, batch)
+    assert problems(workplace, "days") == []
+    clock.advance(hours=2)
+    reason = ": no generator" if state == "planned" else ""
+    assert problems(workplace, "days") == [
+        f"batch daily-2026-11-21 is still {state}{reason}, and nobody is at work"
+    ]
+    with hold_worker(workplace.settings.lock, "test"):
+        assert problems(workplace, "days") == [], "it may be at it"
+
+
+def test_a_delivery_whose_sender_was_killed_is_told(workplace: Workplace, clock: SetClock) -> None:
+    desk_of(workplace, clock).approve_one()
+    with workplace.database.write() as session:
+        session.get_one(Delivery, 1).state = "sending"
+        session.add(Attempt(delivery_id=1, started_at=clock(), body_sha256="c" * 64))
+    assert problems(workplace, "due work") == []
+    clock.advance(hours=2)
+    assert problems(workplace, "due work") == [
+        "delivery 1 to studio was cut off while it was sent, and nobody is at work"
+    ]
+
+
+def test_what_waits_for_a_channel_that_is_gone_is_told(
+    workplace: Workplace, clock: SetClock
+) -> None:
+    desk_of(workplace, clock).approve_one()
+    toml = workplace.settings.root / "artbot.toml"
+    toml.write_text(toml.read_text().replace("[channels.studio]", "[channels.atelier]"))
+    renamed = Workplace(load_settings(workplace.settings.root, settings_models()), clock)
+    found = finding(renamed, "waiting for you")
+    assert found.problems == ["1 deliveries wait for channel studio, which artbot.toml has no more"]
+    assert "artbot deliveries withdraw ID" in found.remedy
+
+
+# The worker
+
+
+# On PostgreSQL leases are by the server's clock, which is not to be set.
+
+
+def work_for(workplace: Workplace, clock: SetClock, silent: timedelta) -> list[str]:
+    """What is said of a worker that began now and then was silent."""
+    with (
+        hold_worker(workplace.settings.lock, "publish"),
+        hold_epoch(workplace.database, "publish", clock, workplace.settings.root, workplace.lease),
+    ):
+        clock.advance(seconds=silent.total_seconds())
+        found = problems(workplace, "worker")
+        clock.advance(seconds=-silent.total_seconds())
+    return found
+
+
+@on_sqlite_only
+def test_a_worker_that_begins_after_days_of_rest_is_not_taken_for_stuck(
+    workplace: Workplace, clock: SetClock
+) -> None:
+    """`artbot publish` looks at no clock; what the last daemon saw is days old."""
+    workplace.keep_working()
+    with workplace.database.write() as session:
+        session.get_one(WorkplaceRow, 1).leased_until = None
+    clock.advance(days=3)
+    assert work_for(workplace, clock, timedelta()) == []
+    assert work_for(workplace, clock, SILENT) == []
+
+
+@on_sqlite_only
+def test_a_worker_that_shows_no_life_is_told(workplace: Workplace, clock: SetClock) -> None:
+    assert work_for(workplace, clock, timedelta()) == []
+    (told,) = work_for(workplace, clock, SILENT + timedelta(minutes=5))
+    assert "has shown no life for 20 minutes" in told
+    assert "artbot publish" in told
+
+
+# What clocks say about the past is no fault
+
+
+def test_a_picture_painted_before_it_was_planned_is_none_of_the_doctors_business(
+    workplace: Workplace,
+) -> None:
+    """NTP took two seconds back in between."""
+    (work,) = add_works(workplace.database, workplace.settings.works)
+    with workplace.database.write() as session:
+        session.get_one(Candidate, work).rendered_at = NOON - timedelta(seconds=2)
+    assert check_logs(workplace.database) == []
+
+
+def test_a_delivery_made_before_its_approval_by_the_clock_is_none_either(
+    workplace: Workplace, clock: SetClock
+) -> None:
+    """Approved under a clock that ran ahead while there was no channel; when it was right, sent on its way."""
+    desk = desk_of(workplace, clock)
+    desk.channels = ()
+    work = desk.approve_one()
+    clock.advance(hours=-20)
+    desk.channels = ("studio",)
+    approve(desk.review, work, ANNA)
+    assert check_logs(workplace.database) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        (
+            "UPDATE candidates SET seed = 7 WHERE id = 1",
+            "daily-2026-11-21-01 has a seed that its batch does not give it",
+        ),
+        (
+            "UPDATE candidates SET state = 'rejected' WHERE id = 2",
+            "candidate 2 is rejected, and the log does not say why",
+        ),
+        (
+            "UPDATE candidates SET state = 'approved', approved_at = '2026-11-21T12:00:00.000000Z' "
+            "WHERE id = 2",
+            "candidate 2 is approved, and the log does not say why",
+        ),
+        (
+            "UPDATE decisions SET was = 'planned' WHERE id = 1",
+            "candidate 1 is approved, and the log does not say why",
+        ),
+        (
+            "UPDATE decisions SET image_sha256 = 'another' WHERE id = 1",
+            "delivery 1 has no approval of its picture",
+        ),
+    ],
+)
+def test_rows_that_were_changed_past_artbot_are_found(
+    workplace: Workplace, clock: SetClock, statement: str, told: str
+) -> None:
+    one, _two = add_works(workplace.database, workplace.settings.works, 2)
+    approve(desk_of(workplace, clock).review, one, ANNA)
+    assert check_logs(workplace.database) == []
+    change(workplace.database, statement)
+    assert told in check_logs(workplace.database)
+
+
+@on_sqlite_only
+def test_a_delivery_that_was_removed_is_missed(workplace: Workplace, clock: SetClock) -> None:
+    desk = desk_of(workplace, clock)
+    desk.channels = ("studio", "friends")
+    desk.approve_one()
+    assert check_logs(workplace.database) == []
+    change(workplace.database, "DELETE FROM deliveries WHERE id = 1")
+    assert check_logs(workplace.database) == ["deliveries: 1 rows were removed"]
+
+
+# Times that a wrong clock has left
+
+
+def test_times_that_artbot_would_not_have_set_are_told(
+    workplace: Workplace, clock: SetClock
+) -> None:
+    desk_of(workplace, clock).approve_one()
+    with workplace.database.write() as session:
+        session.add(ChannelStatus(name="studio", state="active", changed_at=NOON, num_failures=5))
+    set_ahead(workplace, timedelta(hours=24))
+    assert problems(workplace, "times to come") == [], "a receiver may ask for as long"
+    set_ahead(workplace, timedelta(days=400))
+    found = finding(workplace, "times to come")
+    assert found.problems == [
+        "delivery 1 is not tried before 2027-12-26",
+        "channel studio rests until 2027-12-26",
+    ]
+    assert "artbot clock --accept" in found.remedy
+
+
+def set_ahead(workplace: Workplace, by: timedelta) -> None:
+    with workplace.database.write() as session:
+        session.get_one(Delivery, 1).next_at = NOON + by
+        session.get_one(ChannelStatus, "studio").rests_until = NOON + by
+
+
+def test_a_delivery_sent_in_the_future_is_told_until_a_person_says_that_the_clock_is_right(
+    workplace: Workplace, clock: SetClock
+) -> None:
+    desk_of(workplace, clock).approve_one()
+    with workplace.database.write() as session:
+        session.get_one(Delivery, 1).state = "uncertain"
+        session.add(
+            Attempt(
+                delivery_id=1,
+                started_at=NOON + timedelta(days=30),
+                body_sha256="c" * 64,
+                outcome="unknown",
+            )
+        )
+    assert problems(workplace, "times to come") == ["delivery 1 was sent on 2026-12-21"]
+    workplace.accept_clock(BEN)
+    assert problems(workplace, "times to come") == []
+
+
+@on_sqlite_only
+def test_a_backup_dated_in_the_future_does_not_count(workplace: Workplace, clock: SetClock) -> None:
+    add_works(workplace.database, workplace.settings.works)
+    clock.advance(days=5)
+    backups = workplace.settings.backups
+    backups.mkdir()
+    (backups / "artbot-20361121T120000Z.sqlite3").write_bytes(b"made under a wrong clock")
+    assert problems(workplace, "backups") == [f"there is no backup in {backups}"]
+    (backups / "artbot-20261123T000000Z.sqlite3").write_bytes(b"old")
+    assert problems(workplace, "backups") == [
+        "the newest backup, artbot-20261123T000000Z.sqlite3, is 4 days old"
+    ]
+
+
+# Secrets
+
+
+def test_a_secret_in_a_row_is_found_on_either_database(
+    workplace: Workplace, clock: SetClock
+) -> None:
+    secret = (workplace.settings.root / "secrets/webhook").read_text().strip()
+    desk_of(workplace, clock).approve_one()
+    assert problems(workplace, "secrets kept out") == []
+    with workplace.database.write() as session:
+        session.get_one(Delivery, 1).last_error = f"401 for {secret.removeprefix('whsec_')}"
+    (told,) = problems(workplace, "secrets kept out")
+    assert told == "a secret stands in the table deliveries"
+
+
+@on_sqlite_only
+def test_a_secret_that_was_overwritten_is_found_in_the_bytes_of_the_file(
+    workplace: Workplace, clock: SetClock
+) -> None:
+    secret = (workplace.settings.root / "secrets/webhook").read_text().strip()
+    desk_of(workplace, clock).approve_one()
+    path = workplace.settings.database
+    assert isinstance(path, Path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA secure_delete=OFF")  # as some builds have it
+        for words in (secret + "-" * 2000, None):
+            with connection:
+                connection.execute("UPDATE candidates SET caption = ?", (words,))
+    assert secret.encode() in path.read_bytes(), "SQLite leaves it in the free part of a page"
+    assert problems(workplace, "secrets kept out") == [f"a secret stands in {path}"]
+
+
+# It reads a copy
+
+
+@on_sqlite_only
+def test_the_doctor_changes_nothing_not_even_an_old_schema(
+    workplace: Workplace, database_at: Path
+) -> None:
+    workplace.close()
+    database_at.unlink()
+    engine = make_engine(database_url(database_at))
+    migrate(engine, "0001")
+    engine.dispose()
+    before = {p: p.read_bytes() for p in database_at.parent.iterdir()}
+    fresh = Workplace(workplace.settings, workplace.clock, workplace.boot)
+    assert problems(fresh, "database") == []
+    assert problems(fresh, "rows") == []
+    assert {p: p.read_bytes() for p in database_at.parent.iterdir()} == before
+
+
+@on_sqlite_only
+@pytest.mark.parametrize("content", [b"dear diary, " * 1000, b""])
+def test_of_a_database_that_cannot_be_read_that_alone_is_told_with_the_way_out(
+    workplace: Workplace, database_at: Path, content: bytes
+) -> None:
+    workplace.close()
+    database_at.write_bytes(content)
+    (workplace.settings.works / "generators").mkdir()
+    fresh = Workplace(workplace.settings, workplace.clock, workplace.boot)
+    found = list(examine(fresh, is_quick=True))
+    assert [f.title for f in found] == ["disk space", "channels' secrets", "database"]
+    assert found[-1].problems
+    assert "artbot db restore FILE" in found[-1].remedy
+
+
+@on_sqlite_only
+def test_without_room_for_a_copy_that_is_told_and_no_restore_advised(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(workplace.settings.root)
+    monkeypatch.setattr(copying.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    found = finding(workplace, "database")
+    assert "no room for one: 0 MB are free" in found.problems[0]
+    assert found.remedy.endswith("TMPDIR=FOLDER artbot doctor")
