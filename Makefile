@@ -7,13 +7,16 @@ INSTALLED := $(VENV)/.installed
 BROWSER := $(VENV)/.browser
 POSTGRESQL := $(VENV)/.postgresql
 STRACE := $(VENV)/.strace
+# One process more than there are cores: tests wait as well, for a timeout or a server.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist worksteal --numprocesses
+PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count(), 4) + 1)')
 
 .PHONY: help setup demo test test-postgresql soak check format docs mutation-proof clean
 
 help:
 	@echo "make demo    paint, train, choose and publish once, in a few minutes, on any computer"
 	@echo "make test    every check and every test"
-	@echo "make test-postgresql  the commands' tests on PostgreSQL as well (make test has all the others)"
+	@echo "make test-postgresql  what paints, on PostgreSQL as well (make test has all the others)"
 	@echo "make soak    thousands of kills and made-up lives: for a night, outside CI"
 	@echo "make setup   only install, into $(VENV)/"
 	@echo "make check   formatting, types and architecture, without the tests"
@@ -47,17 +50,17 @@ demo: $(INSTALLED)
 	@$(BIN)/python deploy/demo/demo.py
 
 test: check $(BROWSER) $(POSTGRESQL) $(STRACE)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(PYTEST) $(PROCESSES)
 
 test-postgresql: $(INSTALLED) $(POSTGRESQL) $(STRACE)
-	ARTBOT_TEST_ALL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 -k postgresql
+	ARTBOT_TEST_ALL=1 $(PYTEST) $(PROCESSES) -k postgresql
 
 mutation-proof: $(INSTALLED) $(POSTGRESQL) $(STRACE)
 	$(BIN)/python tests/mutation_proof.py
 
 soak: $(INSTALLED) $(POSTGRESQL) $(STRACE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/property/test_life.py --hypothesis-profile=thorough
-	ARTBOT_SWEEP=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults/test_kill_sweep.py --numprocesses auto
+	ARTBOT_SWEEP=all $(PYTEST) $(PROCESSES) tests/faults/test_kill_sweep.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.soak
 
 check: $(INSTALLED)

@@ -41,17 +41,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         "gpu": 6,
     }
     if not os.environ.get("ARTBOT_TEST_ALL"):
-        # Whole commands take seconds each: their PostgreSQL half is `make test-postgresql`.
-        left_out = [item for item in items if _is_command_on_postgresql(item)]
+        left_out = [item for item in items if _paints_on_postgresql(item)]
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not _is_command_on_postgresql(item)]
+        items[:] = [item for item in items if not _paints_on_postgresql(item)]
     items.sort(key=lambda item: rank.get(item.path.relative_to(CHECKOUT / "tests").parts[0], 9))
 
 
-def _is_command_on_postgresql(item: pytest.Item) -> bool:
+PAINTING = {"test_batch.py", "test_daemon.py", "test_service_faults.py", "test_whole_path.py"}
+"""Each of their tests imports torch once or more often: their PostgreSQL half is `make test-postgresql`."""
+
+
+def _paints_on_postgresql(item: pytest.Item) -> bool:
     callspec = getattr(item, "callspec", None)
     kind = callspec.params.get("database_kind") if callspec else None
-    return kind == "postgresql" and "place" in getattr(item, "fixturenames", ())
+    return kind == "postgresql" and item.path.name in PAINTING
 
 
 @pytest.fixture(scope="session")

@@ -144,6 +144,8 @@ def resolve_command(
         raise UsageError("look at the channel, then say --posted or --absent.")
     if url and not was_posted:
         raise UsageError("--url goes with --posted.")
+    if not was_posted:
+        workplace.check_clock()  # the fifteen minutes are of a clock that is believed
     actor = this_actor(reason)
     _do(
         workplace,

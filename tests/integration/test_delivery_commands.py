@@ -119,6 +119,14 @@ def test_what_was_found_absent_is_sent(stocked: Place, consumer: Consumer) -> No
     assert consumer.verdicts() == ["stored", "stored"]
 
 
+def test_nothing_is_called_absent_by_a_clock_that_is_doubted(stocked: Place) -> None:
+    """What was attempted a moment ago may still take effect; by a wrong clock that is long past."""
+    put_into(stocked, "uncertain", 1)
+    stocked.sql("UPDATE workplace SET clock_at = '2036-01-01T00:00:00.000000Z'")
+    stocked.run("deliveries", "resolve", "1", "--absent").refused(1, "artbot clock --accept")
+    stocked.run("deliveries", "resolve", "1", "--posted").refused(0, "is done")
+
+
 # Withdraw
 
 

@@ -59,7 +59,8 @@ class Channel:
     recognises_for: timedelta | None
     """How long after the first attempt its receiver recognises a repetition by the `delivery_key`: within
     it a delivery whose outcome is unknown is sent again. None: it never does, and a person is asked.
-    Promise less than the receiver keeps, by LATE_EFFECT: the last repetition may take effect so late."""
+    Promise less than the receiver keeps, by LATE_EFFECT and CLOCK_TOLERANCE: the last repetition may take
+    effect so late, by a clock that is so wrong."""
 
 
 def channel_kinds() -> dict[str, Channel]:
