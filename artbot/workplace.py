@@ -90,6 +90,10 @@ class Workplace:
                 f"the database {described(where)} cannot be opened: {reason}"
             ) from error
 
+    def open_database(self) -> None:
+        """Now, rather than on first use. Raises DatabaseError."""
+        _ = self.database
+
     def close(self) -> None:
         """Let go of the database, if it was opened."""
         if "database" in vars(self):

@@ -34,7 +34,7 @@ def backup_command(workplace: Workplace, as_json: bool) -> None:
 
     settings = workplace.settings
     path = _sqlite_file(workplace)
-    workplace.database  # noqa: B018  there is one, and it is of this artbot's schema
+    workplace.open_database()  # there is one then, and it is of this artbot's schema
     made = make_backup(path, settings.backups, workplace.clock(), settings.backup.keep)
     if as_json:
         print_json(vars(made))

@@ -36,7 +36,7 @@ def on_a_copy(workplace: Workplace) -> Iterator[Workplace]:
     """
     where = workplace.settings.database
     if not (isinstance(where, Path) and where.exists() and where.stat().st_size):
-        workplace.database  # noqa: B018  a new workplace's is made, one that was lost is told
+        workplace.open_database()  # a new workplace's is made, one that was lost is told
         yield workplace
         return
     with tempfile.TemporaryDirectory(prefix="artbot-") as folder:
@@ -50,7 +50,7 @@ def on_a_copy(workplace: Workplace) -> Iterator[Workplace]:
         copy_database(where, copy)
         still = _OnACopy(workplace.settings, workplace.clock, workplace.boot, copy=copy)
         try:
-            still.database  # noqa: B018  now, so that what is wrong with it is raised here
+            still.open_database()  # so that what is wrong with it is raised here
             yield still
         finally:
             still.close()

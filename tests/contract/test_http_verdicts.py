@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -609,11 +610,12 @@ def test_a_name_that_is_found_too_late_is_never_connected_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(http, "LOOK_UP_TIMEOUT_S", 0.3, raising=False)
-    look_up, may_answer = socket.getaddrinfo, threading.Event()
+    look_up: Any = socket.getaddrinfo
+    may_answer = threading.Event()
 
     def late(*question: object, **more: object) -> object:
         may_answer.wait(10)
-        return look_up(*question, **more)  # type: ignore[call-overload]
+        return look_up(*question, **more)
 
     with serve(answers(http_answer(200))) as server:
         before = set(threading.enumerate())
