@@ -153,7 +153,7 @@ MUTATIONS = (
             f"{UNIT}/test_outbox.py::"
             "test_the_attempt_is_in_the_database_before_the_request_reaches_the_receiver",
             f"{FAULTS}/test_failpoints.py::"
-            "test_killed_at_a_failpoint_all_is_whole_and_the_next_run_makes_it_good[delivery.sent]",
+            "test_killed_at_a_failpoint_all_is_whole_and_the_next_run_makes_it_good[delivery.sent-sqlite]",
         ),
     ),
     Mutation(
@@ -195,7 +195,7 @@ MUTATIONS = (
         (
             f"{UNIT}/test_outbox.py::test_what_it_may_have_posted_is_never_sent_again_by_itself",
             f"{FAULTS}/test_failpoints.py::"
-            "test_a_recovery_that_is_itself_killed_twenty_times_comes_to_the_same[deliver-unrecognised]",
+            "test_a_recovery_that_is_itself_killed_twenty_times_comes_to_the_same[sqlite-deliver-unrecognised]",
         ),
     ),
 )
