@@ -207,7 +207,7 @@ class PlainDisplay:
         if config.kimg < NO_LIMIT_KIMG:
             limits.append(f"{pace.goal_kimg:g} kimg")
         if config.minutes is not None:
-            limits.append(f"{config.minutes:g} minutes")
+            limits.append(f"{config.minutes:g} {'minute' if config.minutes == 1 else 'minutes'}")
         until = " or ".join(limits) + (", whichever is first" if len(limits) == 2 else "")
         self.note(f"training {config.run} on {config.device}: to {until}")
         self._loss = config.loss

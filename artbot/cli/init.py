@@ -32,4 +32,4 @@ def init_command(folder: Path) -> None:
         say(f"  cd {folder}")
     say("  artbot train --dataset flowers --size 64")
     say("or try it with pictures artbot paints itself:")
-    say("  artbot train --dataset demo --size 64 --minutes 5")
+    say("  artbot train --dataset demo --size 64 --preset dcgan --width 32 --minutes 5")

@@ -113,7 +113,7 @@ def cli(context: click.Context, workplace: Path | None) -> None:
     \b
     A first day:
         artbot init studio && cd studio
-        artbot train --dataset demo --size 64 --minutes 5
+        artbot train --dataset demo --size 64 --preset dcgan --width 32 --minutes 5
         artbot batch
         artbot review
         artbot approve 3
