@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -423,9 +424,13 @@ def test_a_works_story_is_told_in_the_order_it_happened(
 def test_a_clock_that_leapt_is_told_and_can_be_accepted(painted: Place) -> None:
     assert painted.run("daemon", "--once").code == 0
     painted.run("clock").refused(0, "believed")
+    assert painted.json("clock")["is_believed"] is True
     with sqlite3.connect(painted.root / "db/artbot.sqlite3") as connection:
         connection.execute("UPDATE workplace SET clock_at = '2036-01-01T00:00:00.000000Z'")
     painted.run("clock").refused(1, "artbot was at work at 2036-01-01", "clock --accept")
+    doubted = painted.run("clock", "--json")
+    assert doubted.code == 1
+    assert "clock --accept" in json.loads(doubted.out)["why_not"]
     painted.run("batch", "--extra").refused(1, "clock --accept")
     painted.run("publish").refused(1, "clock --accept")
     assert painted.run("daemon", "--once").code == 1
