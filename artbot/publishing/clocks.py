@@ -8,6 +8,7 @@ repetition for an hour may have forgotten it. Nobody can know by how much, so a 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -87,13 +88,16 @@ def last_began_at(delivery: Delivery, session: Session, now: datetime) -> dateti
     return max((_began_at(a, accepted, now) for a in delivery.attempts), default=None)
 
 
+@dataclass(frozen=True)
 class _Dated:
     """An attempt with a beginning that can be believed."""
 
-    def __init__(self, attempt: Attempt, started_at: datetime) -> None:
-        self.attempt = attempt
-        self.outcome = attempt.outcome
-        self.started_at = started_at
+    attempt: Attempt
+    started_at: datetime
+
+    @property
+    def outcome(self) -> str | None:
+        return self.attempt.outcome
 
 
 def _began_at(attempt: Attempt, accepted: list[tuple[int, datetime]], now: datetime) -> datetime:

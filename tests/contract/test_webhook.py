@@ -167,7 +167,7 @@ def settings(url: str, **more: object) -> WebhookSettings:
 def test_a_password_in_a_url_is_refused_and_never_quoted(url: str) -> None:
     for more in ({}, {"proxy": url, "url": "https://example.org/"}):
         try:
-            settings(**{"url": url, **more})  # type: ignore[arg-type]
+            settings(**{"url": url, **more})
         except ValidationError as error:
             told = " ".join(detail["msg"] for detail in error.errors(include_url=False))
             assert PASSWORD not in told

@@ -62,7 +62,7 @@ def workplace(tmp_path: Path, database_at: Path | str, clock: SetClock) -> Workp
     opened = Workplace(
         load_settings(root, settings_models()), clock, lambda: ("boot", clock.now.timestamp())
     )
-    opened.database  # noqa: B018  made now
+    opened.open_database()
     return opened
 
 

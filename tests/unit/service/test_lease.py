@@ -139,7 +139,7 @@ def test_the_lease_outlasts_every_slow_receiver(
                 slow.take(SENDING_S)
                 return Receipt(200, "at last")
 
-        monkeypatch.setitem(slow.place.outbox.senders, "studio", SlowSender())  # type: ignore[arg-type]
+        monkeypatch.setitem(slow.place.outbox.senders, "studio", SlowSender())
         Daemon(slow.place, lambda: False, Systemd(slow)).round()
         assert {d.state for d in deliveries(slow.place.database)} == {"delivered"}
         assert slow.longest_silence_s() < slow.place.longest_wait_s
