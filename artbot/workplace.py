@@ -255,8 +255,9 @@ class Workplace:
         """Raise StorageFailed for a folder that cannot be the one that was sent from."""
         works = self.settings.works
         if stands.attempt_id and not (works.is_dir() and any(works.iterdir())):
+            how = "is empty" if works.is_dir() else "is not there"
             raise StorageFailed(
-                f"{works} is empty, and works were sent from it: is its disk mounted? If they are lost, and in "
+                f"{works} {how}, and works were sent from it: is its disk mounted? If they are lost, and in "
                 "no backup, paint them again: artbot reproduce ID --restore"
             )
 
