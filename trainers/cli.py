@@ -16,7 +16,9 @@ import click
 from trainers import share_the_processor
 from trainers.config import (
     AUGMENTS,
+    LEAKING_FROM_FLAT,
     LOSSES,
+    NO_LIMIT_KIMG,
     Folders,
     TrainConfig,
     as_shown,
@@ -28,6 +30,8 @@ from trainers.errors import DatasetError, SettingsError, out_of_memory_told
 from trainers.files import check_writable, storage_errors, write_atomically
 from trainers.networks import architecture_names
 from trainers.options import (
+    ABOVE_ZERO,
+    Number,
     dataset_option,
     datasets_dir_option,
     device_option,
@@ -36,6 +40,7 @@ from trainers.options import (
 )
 from trainers.presets import (
     DEFAULT_PRESET,
+    MIN_PICTURES_TO_HOLD_OUT_OF,
     PRESETS,
     parse_setting,
     resolve_budget,
@@ -58,18 +63,18 @@ _DEFAULTS = {f.name: f.default for f in dataclasses.fields(TrainConfig)}
 @click.option("--run", metavar="NAME", help="Name of the run.  [default: DATASET-SIZE]")
 @click.option(
     "--kimg",
-    type=click.FloatRange(min=0, min_open=True),
+    type=ABOVE_ZERO,
     help="Stop after so many thousand pictures.  [default: by the number of pictures]",
 )
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=ABOVE_ZERO,
     help="Stop after so many minutes of training, over all sessions.",
 )
 @device_option()
 @click.option(
     "--seed",
-    type=click.IntRange(0, 2**53 - 1),
+    type=Number(0, 2**53 - 1, is_whole=True),
     help="Seeds weights, picture order and noise.  [default: 0]",
 )
 @click.option(
@@ -101,15 +106,17 @@ _DEFAULTS = {f.name: f.default for f in dataclasses.fields(TrainConfig)}
 )
 @click.option(
     "--width",
-    type=click.IntRange(4, 512),
+    type=Number(4, 512, is_whole=True),
     help="How wide all layers are; narrower networks are faster and paint more simply.  [default: the preset's]",
 )
 @click.option(
-    "--batch", type=click.IntRange(2, 4096), help="Pictures per step.  [default: the preset's]"
+    "--batch",
+    type=Number(2, 4096, is_whole=True),
+    help="Pictures per step.  [default: the preset's]",
 )
 @click.option(
     "--lr",
-    type=click.FloatRange(min=0, min_open=True),
+    type=ABOVE_ZERO,
     help="Adam step size.  [default: the preset's]",
 )
 @click.option(
@@ -119,8 +126,8 @@ _DEFAULTS = {f.name: f.default for f in dataclasses.fields(TrainConfig)}
 )
 @click.option(
     "--holdout",
-    type=click.FloatRange(0, 0.5),
-    help="Share of the pictures kept aside to measure with.  [default: 0.1 of 200 and more]",
+    type=Number(0, 0.5),
+    help="Share of the pictures held out to measure with.  [default: 0.1 of 200 and more]",
 )
 @click.option(
     "--set",
@@ -131,12 +138,12 @@ _DEFAULTS = {f.name: f.default for f in dataclasses.fields(TrainConfig)}
 )
 @click.option(
     "--tick-kimg",
-    type=click.FloatRange(min=0, min_open=True),
+    type=ABOVE_ZERO,
     help=f"Statistics, grid and saved state at least this often.  [default: {_DEFAULTS['tick_kimg']:g}]",
 )
 @click.option(
     "--export-kimg",
-    type=click.FloatRange(min=0, min_open=True),
+    type=ABOVE_ZERO,
     help=f"A checkpoint at least this often.  [default: {_DEFAULTS['export_kimg']:g}]",
 )
 @click.option(
@@ -229,12 +236,8 @@ def _train(
     if is_new and "holdout" not in named:
         wanted = resolve_preset(preset, named.get("arch"), size, len(pictures))["holdout"]
         holdout = share_that_can_be_measured(pictures.images, wanted)
-        if holdout < config.holdout:
-            display.note(
-                f"  none kept aside to measure with: {len(pictures)} are too few for a share of "
-                f"{config.holdout:g} (--holdout)"
-            )
         config = dataclasses.replace(config, holdout=holdout)
+    _say_what_is_held_out(pictures, config, is_new, display)
     from trainers.loop import train
 
     stop = StopRequest(display)
@@ -257,6 +260,8 @@ def _train(
             display.note(
                 f"stopped at {kimg}; everything is saved, the same command goes on from there."
             )
+        elif not result.ended_early:
+            display.note(f"finished at {kimg}; a larger --kimg or --minutes goes on from there.")
     return result.is_finished
 
 
@@ -329,11 +334,12 @@ def _check_possible(config: TrainConfig, num_files: int, has_named_holdout: bool
     from trainers.data.augment import parse_operations
     from trainers.data.split import check_enough
     from trainers.metrics import JUDGES
-    from trainers.networks.check import check_shape
+    from trainers.networks.check import check_pretrained, check_shape
     from trainers.pretrained.efficientnet_lite import check_weights
     from trainers.seeing.tensorboard import summary_writer
 
     check_shape(config.arch, config.shape(()))
+    check_pretrained(config.arch)
     parse_operations(config.augment_ops)
     if has_named_holdout:
         check_enough(round(config.holdout * num_files), config.holdout, num_files)
@@ -386,6 +392,24 @@ def report_pictures(
         )
 
 
+def _say_what_is_held_out(
+    pictures: PictureSet, config: TrainConfig, is_new: bool, display: Display
+) -> None:
+    """How many of the pictures are learned from, and how many are not; a resumed run can change neither."""
+    from trainers.data.split import held_out_indices
+
+    total = len(pictures)
+    if num_held_out := len(held_out_indices(pictures.images, config.holdout)):
+        display.note(
+            f"  learning from {total - num_held_out} of them; {num_held_out} are held out, to measure with"
+        )
+        return
+    why = ""
+    if is_new and total < MIN_PICTURES_TO_HOLD_OUT_OF:
+        why = f": they are fewer than {MIN_PICTURES_TO_HOLD_OUT_OF} (--holdout)"
+    display.note(f"  learning from all of them; none is held out to measure with{why}")
+
+
 def _print_plan(
     config: TrainConfig, found: Path | Source, num_files: int, folders: Folders
 ) -> None:
@@ -413,9 +437,21 @@ def _print_plan(
     frozen = ""
     if cost.discriminator_frozen_parameters:
         frozen = f" and {cost.discriminator_frozen_parameters / 1e6:.2f} M frozen ones"
+    steps = f"{config.kimg * 1000 / config.batch:,.0f}"
+    if config.minutes is not None:
+        in_time = f"as many as {config.minutes:g} minutes allow"
+        steps = in_time if config.kimg >= NO_LIMIT_KIMG else f"{steps}, or {in_time}"
     state = folders.runs / config.run / "state.pt"
+    augmentation = config.augment_ops.replace(",", ", ") if config.augment != "none" else "none"
+    if leaking := LEAKING_FROM_FLAT & set(augmentation.split(", ")):
+        augmentation += (
+            f" ({', '.join(sorted(leaking))} not where the pictures lie on one flat background)"
+        )
     rows = [
-        ("pictures", f"{where} ({num_files} files)"),
+        (
+            "pictures",
+            f"{where} ({num_files} files; which are usable is found out by decoding them)",
+        ),
         *((name, value) for name, value in config.as_dict().items()),
         (
             "generator",
@@ -426,7 +462,8 @@ def _print_plan(
             f"{cost.discriminator_parameters / 1e6:.2f} M parameters{frozen}, "
             f"{cost.discriminator_macs / 1e9:.2f} GMAC a picture",
         ),
-        ("steps", f"{config.kimg * 1000 / config.batch:,.0f}"),
+        ("augmentation", augmentation),
+        ("steps", steps),
         ("state", f"{state} ({'resume' if state.exists() else 'new run'})"),
         ("checkpoints", folders.checkpoints),
         ("cache", folders.cache),

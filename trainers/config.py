@@ -22,6 +22,8 @@ augmented picture looks like an augmented one, so nothing tells the generator wh
 which colour is which (Karras et al. 2020, ADA, section 2.2). Measured in tests/."""
 MAX_LEAK_FREE_P = 0.8
 """Up to this probability no operation leaks in practice (the same section)."""
+LEAKING_FROM_FLAT = frozenset({"cutout"})
+"""Operations whose traces a generator of pictures on a flat background paints (lightweight-gan 107)."""
 NO_LIMIT_KIMG = 1e6
 """A budget nobody reaches: only the minutes count."""
 AUGMENTS = ("none", "diffaug", "ada")

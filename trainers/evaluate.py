@@ -19,11 +19,18 @@ from trainers import share_the_processor
 from trainers.errors import SettingsError, out_of_memory_told
 from trainers.files import write_atomically
 from trainers.metrics import JUDGES
-from trainers.options import dataset_option, datasets_dir_option, device_option, folder_option
+from trainers.options import (
+    Number,
+    dataset_option,
+    datasets_dir_option,
+    device_option,
+    folder_option,
+)
 from trainers.progress import Display, duration, open_display
 
 if TYPE_CHECKING:
     from trainers.data.cache import PictureSet
+    from trainers.data.sources import Source
     from trainers.manifest import Manifest
     from trainers.metrics.fid import Fid
     from trainers.metrics.meter import QualityMeter
@@ -37,15 +44,19 @@ NUM_SHOWN = 8
 """Pairs on the sheet."""
 SHOWN_PX = 192
 """Edge of a picture on it."""
+HEADING_PX = 24
+"""Above the first row: which side is which."""
 PAINTED_AT_A_TIME = 32
 
 
 @click.command("evaluate", short_help="Measure how good a trained generator is.")
 @click.argument("checkpoint")
-@dataset_option("The real pictures to compare with: usually those it learned from.")
+@dataset_option(
+    "The real pictures to compare with.  [default: those it learned from]", is_required=False
+)
 @click.option(
     "--num",
-    type=click.IntRange(16, 20_000),
+    type=Number(16, 20_000, is_whole=True),
     default=1000,
     show_default=True,
     help="Pictures to paint.",
@@ -61,25 +72,27 @@ PAINTED_AT_A_TIME = 32
 @click.option("--json", "as_json", is_flag=True, help="Print what is stored, for programs.")
 @datasets_dir_option
 @folder_option("checkpoints", "Where named checkpoints lie.")
+@folder_option("runs", "Where runs note which pictures they learned from.")
 @folder_option("cache", "Where decoded pictures, and what the judge saw in them, are kept.")
 def evaluate_command(
     checkpoint: str,
-    dataset: str,
+    dataset: str | None,
     num: int,
     judge: str,
     device: str,
     as_json: bool,
     datasets_dir: Path,
     checkpoints_dir: Path,
+    runs_dir: Path,
     cache_dir: Path,
 ) -> None:
     """Compare a generator's pictures with real ones it never saw, if some were held out.
 
-    CHECKPOINT is a name in checkpoints/ or a path. The numbers, and a sheet of the generated pictures
+    CHECKPOINT is a name in checkpoints/, a path, or a run, whose latest it is then. The numbers, and a sheet of the generated pictures
     that come nearest to a training picture, are stored in the checkpoint's folder.
 
     \b
-        artbot evaluate flowers-64-000300 --dataset flowers
+        artbot evaluate flowers-64-000300
         artbot evaluate flowers-64-000300 --dataset ~/other-flowers --num 5000
     """
     share_the_processor()
@@ -90,7 +103,7 @@ def evaluate_command(
     try:
         with out_of_memory_told("Try --device cpu or a smaller --num."):
             evaluation = evaluate(
-                folder, dataset, num, judge, device, datasets_dir, cache_dir, display
+                folder, dataset, num, judge, device, datasets_dir, runs_dir, cache_dir, display
             )
     finally:
         display.close()
@@ -172,16 +185,18 @@ class Copy:
 
 def evaluate(
     checkpoint: Path,
-    dataset: str,
+    dataset: str | None,
     num: int,
     judge: str,
     device: str,
     datasets: Path,
+    runs: Path,
     cache: Path,
     display: Display,
 ) -> Evaluation:
-    """Paint, look, compare. Raises CheckpointRefused, DatasetError, SettingsError, TrainerError."""
+    """Paint, look, compare, with the pictures it learned from where no `dataset` is named. Raises CheckpointRefused, DatasetError, SettingsError, TrainerError."""
     started = time.monotonic()
+    from trainers.data.sources import find_dataset, learned_from
     from trainers.data.split import share_that_can_be_measured
     from trainers.inference import open_checkpoint, resolve_device
     from trainers.metrics.fid import Fid, standard_fid, why_not
@@ -195,7 +210,11 @@ def evaluate(
     check_weights(judge)
     generator = open_checkpoint(checkpoint, device)
     manifest = generator.manifest
-    pictures = _load_pictures(dataset, manifest.size, datasets, cache, display)
+    if dataset is None:
+        source = learned_from(manifest.dataset.name, runs / manifest.run, datasets)
+    else:
+        source = find_dataset(dataset, datasets)
+    pictures = _load_pictures(source, manifest.size, datasets, cache, display)
     is_trained_on = pictures.fingerprint == manifest.dataset.fingerprint
     holdout = share_that_can_be_measured(pictures.images, manifest.holdout if is_trained_on else 0)
     meter = QualityMeter(
@@ -269,12 +288,11 @@ def evaluate(
 
 
 def _load_pictures(
-    dataset: str, size_px: int, datasets: Path, cache: Path, display: Display
+    found: Path | Source, size_px: int, datasets: Path, cache: Path, display: Display
 ) -> PictureSet:
     from trainers.data.cache import load_pictures
-    from trainers.data.sources import Source, fetch_once, find_dataset
+    from trainers.data.sources import Source, fetch_once
 
-    found = find_dataset(dataset, datasets)
     if isinstance(found, Source):
         found = fetch_once(found, datasets, partial(display.preparing, f"making {found.name}"))
     preparing = partial(display.preparing, "preparing pictures")
@@ -326,15 +344,20 @@ def _with_eta(display: Display, what: str) -> Callable[[int, int], None]:
 
 
 def _sheet(pairs: list[tuple[np.ndarray, np.ndarray]]) -> bytes:
-    """PNG: generated | training, two pairs in a row, a gap between pairs."""
-    from PIL import Image
+    """PNG: generated | training, named above, two pairs in a row, a gap between pairs."""
+    from PIL import Image, ImageDraw, ImageFont
 
     from trainers.samples import png_bytes
 
     edge, gap, columns = SHOWN_PX, SHOWN_PX // 16, 2
     rows = -(-len(pairs) // columns)
-    size = (columns * (2 * edge + gap) + gap, rows * (edge + gap) + gap)
+    size = (columns * (2 * edge + gap) + gap, HEADING_PX + rows * (edge + gap) + gap)
     sheet = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    for column in range(min(columns, len(pairs))):
+        for side, heading in enumerate(("generated", "nearest training picture")):
+            middle = gap + column * (2 * edge + gap) + (side + 0.5) * edge
+            draw.text((middle, (gap + HEADING_PX) / 2), heading, "black", font, anchor="mm")
     for number, pair in enumerate(pairs):
         row, column = divmod(number, columns)
         for side, picture in enumerate(pair):
@@ -344,7 +367,10 @@ def _sheet(pairs: list[tuple[np.ndarray, np.ndarray]]) -> bytes:
             shown = Image.fromarray(picture).resize((edge, edge), how)
             sheet.paste(
                 shown,
-                (gap + column * (2 * edge + gap) + side * edge, gap + row * (edge + gap)),
+                (
+                    gap + column * (2 * edge + gap) + side * edge,
+                    HEADING_PX + gap + row * (edge + gap),
+                ),
             )
     return png_bytes(sheet)
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from trainers.config import TrainConfig
 from trainers.data.cache import PictureSet
+from trainers.data.split import held_out_indices
 from trainers.errors import CheckpointRefused, StorageError
 from trainers.files import fsync_folder, write_atomically
 from trainers.manifest import (
@@ -25,6 +26,7 @@ from trainers.manifest import (
     DatasetFacts,
     Manifest,
     checkpoint_name,
+    checkpoints_of_run,
     read_manifest,
 )
 from trainers.samples import png_bytes
@@ -53,6 +55,7 @@ def export_checkpoint(
     folder = _free_name(checkpoints, checkpoint_name(config.run, kimg, is_best), sha256, is_best)
     if folder.exists():
         return folder
+    num_held_out = len(held_out_indices(pictures.images, config.holdout))
     manifest = Manifest(
         format_version=1,
         name=folder.name,
@@ -75,7 +78,8 @@ def export_checkpoint(
         dataset=DatasetFacts(
             name=pictures.name,
             fingerprint=pictures.fingerprint,
-            num_pictures=len(pictures),
+            num_pictures=len(pictures) - num_held_out,
+            num_held_out=num_held_out,
             class_names=pictures.class_names,
         ),
         torch_version=str(torch.__version__),
@@ -97,7 +101,9 @@ def export_checkpoint(
 
 def sweep_exports(checkpoints: Path, run: str) -> None:
     """Remove what a killed export of this run left behind. Only for the holder of the run's lock."""
-    unfinished = re.compile(rf"\.{re.escape(run)}-\d{{6}}(-best)?(-\d+)?\.[0-9a-f]{{8}}\.tmp")
+    unfinished = re.compile(
+        rf"\.{re.escape(run)}-\d{{6,}}(\.\d{{1,3}})?(-best)?(-\d+)?\.[0-9a-f]{{8}}\.tmp"
+    )
     for leftover in checkpoints.glob(".*.tmp"):
         if unfinished.fullmatch(leftover.name):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -121,11 +127,5 @@ def _free_name(checkpoints: Path, name: str, sha256: str, must_be_latest: bool) 
 
 def _is_overtaken(manifest: Manifest, checkpoints: Path) -> bool:
     """Whether the same run exported something else after it."""
-    for folder in checkpoints.glob("[!.]*"):
-        try:
-            other = read_manifest(folder)
-        except CheckpointRefused:
-            continue
-        if other.run == manifest.run and other.created_at > manifest.created_at:
-            return True
-    return False
+    latest = checkpoints_of_run(manifest.run, checkpoints)[:1]
+    return any(other.created_at > manifest.created_at for _, other in latest)

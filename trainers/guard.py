@@ -545,7 +545,7 @@ class Guard:
 
 
 def _all_is_well(now: Signals, past: Past, has_recovered: bool) -> str:
-    diversity = f"diversity {now.diversity:.2f} of the real pictures'"
+    diversity = f"diversity {now.pixel_diversity:.2f} of the real pictures'"
     if not past.knows_illness:
         return f"too early to judge ({diversity}; judged from {past.warm_up_kimg:.3g} kimg on)"
     again = " again" if has_recovered else ""
@@ -554,7 +554,7 @@ def _all_is_well(now: Signals, past: Past, has_recovered: bool) -> str:
 
 def _too_short(now: Signals, past: Past) -> str:
     """Of a run whose budget ends in its warm-up."""
-    diversity = f"diversity {now.diversity:.2f} of the real pictures'"
+    diversity = f"diversity {now.pixel_diversity:.2f} of the real pictures'"
     if not is_sound(now):
         diversity += ", and what it paints is poor"
     return (

@@ -17,6 +17,7 @@ import torch
 
 from trainers import state
 from trainers.config import (
+    LEAKING_FROM_FLAT,
     Folders,
     OnResume,
     TrainConfig,
@@ -28,6 +29,7 @@ from trainers.data.augment import has_flat_background, parse_operations
 from trainers.data.cache import PictureSet
 from trainers.data.feed import PictureFeed
 from trainers.data.folder import check_classes
+from trainers.data.sources import note_folder
 from trainers.data.split import MIN_HELD_OUT, check_enough, compared_with, held_out_indices
 from trainers.errors import ResumeRefused, StorageError, TrainingStopped
 from trainers.export import export_checkpoint, sweep_exports
@@ -46,8 +48,6 @@ from trainers.seeing.tensorboard import open_tensorboard
 DISPLAY_EVERY_S = 1.0
 STEPS_BETWEEN_FAULT_CHECKS = 64
 """On a graphics card; a CPU is asked after every step, where the answer costs nothing."""
-LEAKING_FROM_FLAT = frozenset({"cutout"})
-"""Operations whose traces a generator of pictures on a flat background paints (lightweight-gan 107)."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,8 @@ def train(
             images_seen, elapsed_s = saved["images_seen"], saved["elapsed_s"]
             exported_images = saved["exported_images"]
             display.note(f"resuming {config.run} at {images_seen / 1000:.1f} kimg")
+        if pictures.folder is not None:
+            note_folder(run_folder, pictures.folder)
         for log in (STATS_FILE, EVENTS_FILE):
             _forget_lines(run_folder / log, "elapsed_s", elapsed_s + 1e-3)
         learner.knobs = guard.knobs

@@ -48,6 +48,10 @@ class DatasetFacts(_Part):
     fingerprint: Sha256
     """sha256 over the files' names and bytes."""
     num_pictures: int
+    """That it learned from; where `num_held_out` is None, together with those held out."""
+    num_held_out: int | None = Field(default=None, ge=0)
+    """Pictures of the same data set that it was never shown; None in checkpoints made before this was
+    counted apart."""
     class_names: tuple[str, ...] = Field(default=(), strict=False)
 
 
@@ -101,16 +105,32 @@ class Manifest(_Part):
         """Classes a picture can be asked for; none where it was trained without."""
         return self.dataset.class_names if self.is_conditional else ()
 
+    @property
+    def learned_from(self) -> str:
+        """`384 pictures of flowers (51 held out)`."""
+        pictures = f"{self.dataset.num_pictures} pictures of {self.dataset.name}"
+        if self.dataset.num_held_out is None:
+            return (
+                f"{pictures} (about {self.holdout:.0%} of them held out)"
+                if self.holdout
+                else pictures
+            )
+        held_out = self.dataset.num_held_out
+        return f"{pictures} ({held_out} held out)" if held_out else pictures
+
     def to_json(self) -> bytes:
         return self.model_dump_json(indent=2).encode() + b"\n"
 
 
 def checkpoint_name(run: str, kimg: float, is_best: bool = False) -> str:
-    """`flowers-64` at 120.5 kimg -> `flowers-64-000120`; sorts by age within a run.
+    """`flowers-64` at 120.5 kimg -> `flowers-64-000120.5`, at 120 -> `flowers-64-000120`.
 
-    `is_best` marks one that is exported again at the end, because nothing later was better.
+    To the single picture, so that no two moments of a run have one name; sorted as text, a run's names
+    are sorted by kimg. `is_best` marks one that is exported again at the end, because nothing later was
+    better.
     """
-    return f"{run}-{int(kimg):06d}" + ("-best" if is_best else "")
+    seen = f"{kimg:010.3f}".rstrip("0").rstrip(".")
+    return f"{run}-{seen}" + ("-best" if is_best else "")
 
 
 def class_for(seed: int, manifest: Manifest) -> str | None:
@@ -138,10 +158,19 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def find_checkpoint(typed: str, checkpoints: Path) -> Path:
-    """The checkpoint's folder: its name in `checkpoints`, or a path. Raises SettingsError."""
-    for folder in (checkpoints / typed, Path(typed).expanduser()):
-        if typed and folder.is_dir():
+    """The checkpoint's folder: its name in `checkpoints`, a path, or of a run its latest one whose weights
+    are whole. Raises SettingsError."""
+    places = (checkpoints / typed, Path(typed).expanduser()) if typed else ()
+    for folder in places:
+        if (folder / MANIFEST_FILE).is_file():
             return folder
+    if typed and (of_run := checkpoints_of_run(Path(typed).name, checkpoints)):
+        return next(
+            (folder for folder, manifest in of_run if _is_whole(folder, manifest)), of_run[0][0]
+        )
+    for folder in places:
+        if folder.is_dir():
+            return folder  # opening it tells what is missing
     known = sorted(
         path.parent.name
         for path in checkpoints.glob(f"*/{MANIFEST_FILE}")
@@ -151,6 +180,27 @@ def find_checkpoint(typed: str, checkpoints: Path) -> Path:
     none = "There are none there; --checkpoints-dir names another place."
     hint = did_you_mean(typed, known, listed if known else none)
     raise SettingsError(f"there is no checkpoint {typed!r} in {checkpoints}. {hint}")
+
+
+def checkpoints_of_run(run: str, checkpoints: Path) -> list[tuple[Path, Manifest]]:
+    """Those whose manifest can be read, the latest first."""
+    found = []
+    for folder in checkpoints.glob("[!.]*"):
+        try:
+            manifest = read_manifest(folder)
+        except CheckpointRefused:
+            continue
+        if manifest.run == run:
+            found.append((folder, manifest))
+    return sorted(found, key=lambda one: (one[1].created_at, one[1].kimg), reverse=True)
+
+
+def _is_whole(folder: Path, manifest: Manifest) -> bool:
+    try:
+        copy_verified_weights(folder, manifest, None)
+    except CheckpointRefused:
+        return False
+    return True
 
 
 def copy_verified_weights(folder: Path, manifest: Manifest, destination: Path | None) -> None:

@@ -19,8 +19,6 @@ from trainers.config import NO_LIMIT_KIMG, TrainConfig
 from trainers.errors import SettingsError, unknown_name
 from trainers.networks import architecture_names
 
-BATCH_FOR_SIZE_PX = {32: 16, 64: 16, 128: 16, 256: 16, 512: 8}
-"""Many small steps rather than few large ones: measured in docs/decisions/0006-small-batches.md."""
 HOLDOUT = 0.1
 MIN_PICTURES_TO_HOLD_OUT_OF = 200
 """With fewer, every picture is needed to learn from."""
@@ -39,8 +37,13 @@ class Preset:
     settings: Callable[[int, int], Settings]
 
 
+def _batch(size: int) -> int:
+    """Many small steps rather than few large ones: measured in docs/decisions/0006-small-batches.md."""
+    return 16 if size < 512 else 8
+
+
 def _dcgan(size: int, num_pictures: int) -> Settings:
-    return {"arch": "dcgan", "batch": BATCH_FOR_SIZE_PX[size]}
+    return {"arch": "dcgan", "batch": _batch(size)}
 
 
 def _dcgan_resize(size: int, num_pictures: int) -> Settings:
@@ -72,7 +75,7 @@ def _resgan(size: int, num_pictures: int, blocks: int) -> Settings:
         "gamma": _gamma(size),
         "gamma_end_factor": 0.1,
         "penalty_every": 4,
-        "batch": {32: 64, 64: 64, 128: 32, 256: 16, 512: 16}[size],
+        "batch": 64 if size <= 64 else 32 if size <= 128 else 16,
         "lr_end_factor": 0.25,
         "beta1": 0.0,
         "beta2": 0.99,
@@ -107,7 +110,7 @@ def _projected(size: int, num_pictures: int) -> Settings:
         "z_dim": 128,
         "width": 32,
         **(held_back if few else {"loss": "hinge", "d_norm": "spectral"}),
-        "batch": BATCH_FOR_SIZE_PX[size],
+        "batch": _batch(size),
         "lr": 5e-4,
         "beta1": 0.0,
         "beta2": 0.99,
@@ -129,7 +132,7 @@ PRESETS: dict[str, Preset] = {
     "dcgan-steady": Preset("DCGAN with spectral norm, hinge loss and DiffAugment", _dcgan_steady),
     "dcgan": Preset("the DCGAN paper's networks and step size, small batches", _dcgan),
     "dcgan-resize": Preset("DCGAN that upsamples and convolves, as keragan does", _dcgan_resize),
-    "mlp": Preset("the tutorial GAN: fully connected, 32 and 64 px", _mlp),
+    "mlp": Preset("the tutorial GAN: fully connected, 28, 32 and 64 px", _mlp),
 }
 DEFAULT_PRESET = "projected"
 PRESET_OF_ARCH = {"resgan": "resgan-s"}

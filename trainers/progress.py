@@ -153,6 +153,15 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 60}m{whole % 60:02d}s" if whole >= 60 else f"{whole}s"
 
 
+def _first_tick(config: TrainConfig, pace: Pace) -> str:
+    """`4 kimg or 2m00s, whichever is first`; a budget that ends sooner is sooner."""
+    kimg, seconds = config.tick_kimg, config.tick_s
+    kimg = min(kimg, config.kimg - pace.images_seen / 1000)
+    if config.minutes is not None:
+        seconds = min(seconds, config.minutes * 60 - pace.elapsed_s)
+    return f"{kimg:g} kimg or {duration(seconds)}, whichever is first"
+
+
 def _quality(scores: Scores | None) -> str:
     """`  KID x 1000 90 ± 3, coverage 0.49, colour 5`, nothing on a tick that was not measured."""
     if scores is None:
@@ -188,11 +197,14 @@ class PlainDisplay:
     """One line per event, for logs and pipes."""
 
     PREPARE_EVERY_S = 10.0
+    SPEAKS_AFTER_S = 10.0
+    """A run is heard of after so many seconds, however long its first tick is."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._prepared_at = 0.0
         self._loss = ""
+        self._began_s, self._is_silent = 0.0, False
 
     def preparing(self, what: str, done: int, total: int) -> None:
         if done == total or time.monotonic() - self._prepared_at > self.PREPARE_EVERY_S:
@@ -211,6 +223,9 @@ class PlainDisplay:
         until = " or ".join(limits) + (", whichever is first" if len(limits) == 2 else "")
         self.note(f"training {config.run} on {config.device}: to {until}")
         self._loss = config.loss
+        self._began_s, self._is_silent = pace.elapsed_s, True
+        if not pace.is_finished:
+            self.note(f"first figures and first grid after {_first_tick(config, pace)}")
         if config.loss == "bce":
             self.note(_CLASSIC_RANGES)
 
@@ -219,9 +234,13 @@ class PlainDisplay:
 
     def losses(self, means: StepMeans) -> None: ...
 
-    def advance(self, pace: Pace) -> None: ...
+    def advance(self, pace: Pace) -> None:
+        if self._is_silent and pace.elapsed_s - self._began_s >= self.SPEAKS_AFTER_S:
+            self._is_silent = False
+            self.note(f"it learns: {_speed(pace)}  ETA {duration(pace.remaining_s)}")
 
     def tick(self, stats: TickStats, pace: Pace, checkpoint: Path | None) -> None:
+        self._is_silent = False
         self.note(
             f"kimg {stats.kimg:8.1f}  {pace.fraction:4.0%}  {_speed(pace)}  ETA {duration(pace.remaining_s)}  "
             f"{_losses(self._loss, stats.d_loss, stats.g_loss, stats.d_right)}  "

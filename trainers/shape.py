@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SIZES_PX = (32, 64, 128, 256, 512)
-"""Edge lengths a network can be built for: 4 px doubled three to seven times."""
+DOUBLED_SIZES_PX = (32, 64, 128, 256, 512)
+"""4 px doubled three to seven times: what a network that doubles the resolution can be built for."""
+SIZES_PX = (28, *DOUBLED_SIZES_PX)
+"""Every edge length that some network can be built for; 28 px is the tutorials' (`mlp`)."""
 UPSAMPLINGS = ("transposed", "resize")
 """The paper's transposed convolutions, or nearest-neighbour enlarging followed by a convolution."""
 D_NORMS = ("batch", "spectral", "none")

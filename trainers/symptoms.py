@@ -163,11 +163,6 @@ class Signals:
     scores: Scores | None = None
     """On ticks that were measured."""
 
-    @property
-    def diversity(self) -> float:
-        """`pixel_diversity`, at most 1: more difference than real pictures have is no merit."""
-        return min(1.0, self.pixel_diversity)
-
 
 class Symptom(StrEnum):
     DIVERGED = "diverged"
@@ -212,7 +207,7 @@ class Past:
     """Of the ticks before this one."""
     best_kimg: float | None = None
     best_diversity: float = 0.0
-    """The highest of any tick that was the best."""
+    """The highest `merit` of any tick that was the best."""
     best_kid: float | None = None
     best_kid_sd: float = 0.0
     gained_kid: float | None = None
@@ -253,7 +248,7 @@ class Past:
     @property
     def is_falling(self) -> bool:
         before = self.diversity_a_window_ago()
-        return before is not None and self.diversities[-1][1] < FALLING * before
+        return before is not None and self.diversities[-1][1] < FALLING * merit(before)
 
     @property
     def is_rising(self) -> bool:
@@ -275,7 +270,7 @@ class Past:
             return False
         if now.scores is not None:
             return self.best_kid is None or now.scores.kid_x1000 < self.best_kid
-        return self.best_kid is None and now.diversity >= NEAR_BEST * self.best_diversity
+        return self.best_kid is None and now.pixel_diversity >= NEAR_BEST * self.best_diversity
 
     def advance(self, now: Signals) -> None:
         """Take in what a tick adds to the past."""
@@ -285,8 +280,8 @@ class Past:
         if math.isfinite(now.pixel_diversity):
             since = self.clock_kimg - self.span(DROP_KIMG, DROP_SHARE)
             recent = [(at, diversity) for at, diversity in self.diversities if at >= since]
-            self.diversities = [*recent, (self.clock_kimg, now.diversity)]
-            self.has_bloomed |= now.diversity >= THIN_DIVERSITY
+            self.diversities = [*recent, (self.clock_kimg, now.pixel_diversity)]
+            self.has_bloomed |= now.pixel_diversity >= THIN_DIVERSITY
         if now.scores is not None:
             self._note_measurement(now, now.scores)
             if not self.knows_illness and _is_good(now, now.scores):
@@ -309,7 +304,7 @@ class Past:
     def note_best(self, now: Signals) -> None:
         self.best_kimg = now.kimg
         if self.is_warm:  # before, it is the diversity of noise
-            self.best_diversity = max(self.best_diversity, now.diversity)
+            self.best_diversity = max(self.best_diversity, merit(now.pixel_diversity))
         if now.scores is not None:
             self.best_kid, self.best_kid_sd = now.scores.kid_x1000, now.scores.kid_sd
 
@@ -329,9 +324,15 @@ class Past:
         self.diversities, self.gradient_norms = [], []
 
 
+def merit(diversity: float) -> float:
+    """What of a diversity counts where it is compared with a later one: more difference than real
+    pictures have is no merit, and losing it no fall."""
+    return min(1.0, diversity)
+
+
 def is_sound(now: Signals) -> bool:
     """Whether its pictures may be kept as the best: in the warm-up a tick may be poor and not ill."""
-    if now.diversity < COLLAPSED_DIVERSITY or now.dead_share > DEAD_SHARE:
+    if now.pixel_diversity < COLLAPSED_DIVERSITY or now.dead_share > DEAD_SHARE:
         return False
     if now.scores is None:
         return True
@@ -339,7 +340,7 @@ def is_sound(now: Signals) -> bool:
 
 
 def _is_good(now: Signals, scores: Scores) -> bool:
-    is_diverse = min(now.diversity, scores.diversity_ratio) >= THIN_DIVERSITY
+    is_diverse = min(now.pixel_diversity, scores.diversity_ratio) >= THIN_DIVERSITY
     return is_diverse and scores.coverage >= LEAST_COVERAGE
 
 
@@ -369,16 +370,16 @@ def diverged(now: Signals, past: Past) -> str | None:
 def collapsed(now: Signals, past: Past) -> str | None:
     if not past.has_bloomed and past.is_rising:
         return None
-    if now.diversity < COLLAPSED_DIVERSITY:
+    if now.pixel_diversity < COLLAPSED_DIVERSITY:
         return (
-            f"the pictures have become alike (diversity {now.diversity:.2f} of the real pictures'; "
+            f"the pictures have become alike (diversity {now.pixel_diversity:.2f} of the real pictures'; "
             f"collapse is below {COLLAPSED_DIVERSITY:g})"
         )
     highest = max(diversity for _, diversity in past.diversities)
-    if now.diversity < (1 - COLLAPSED_DROP) * highest:
+    if now.pixel_diversity < (1 - COLLAPSED_DROP) * merit(highest):
         return (
             f"the pictures are becoming alike (diversity fell from {highest:.2f} to "
-            f"{now.diversity:.2f} of the real pictures' within {past.span(DROP_KIMG, DROP_SHARE):.3g} kimg; "
+            f"{now.pixel_diversity:.2f} of the real pictures' within {past.span(DROP_KIMG, DROP_SHARE):.3g} kimg; "
             f"collapse is a fall by {COLLAPSED_DROP:.0%})"
         )
     return None
@@ -447,24 +448,24 @@ def d_blind(now: Signals, past: Past) -> str | None:
     if abs(now.d_right - 0.5) <= BLIND_MARGIN and past.is_falling:
         return (
             f"the discriminator is blind (right on {now.d_right:.1%}; chance is 50%) "
-            f"and the diversity falls (to {now.diversity:.2f} of the real pictures')"
+            f"and the diversity falls (to {now.pixel_diversity:.2f} of the real pictures')"
         )
     return None
 
 
 def fading(now: Signals, past: Past) -> str | None:
-    if now.diversity < THIN_DIVERSITY and past.is_falling:
+    if now.pixel_diversity < THIN_DIVERSITY and past.is_falling:
         return (
-            f"the pictures grow more alike (diversity {now.diversity:.2f} of the real pictures' and "
+            f"the pictures grow more alike (diversity {now.pixel_diversity:.2f} of the real pictures' and "
             f"falling; it should be above {THIN_DIVERSITY:g})"
         )
     return None
 
 
 def thin(now: Signals, past: Past) -> str | None:
-    if now.diversity < THIN_DIVERSITY and not past.is_falling:
+    if now.pixel_diversity < THIN_DIVERSITY and not past.is_falling:
         return (
-            f"the pictures are rather alike (diversity {now.diversity:.2f} of the real pictures'; "
+            f"the pictures are rather alike (diversity {now.pixel_diversity:.2f} of the real pictures'; "
             f"it should be above {THIN_DIVERSITY:g})"
         )
     return None
@@ -532,7 +533,7 @@ def stalled(now: Signals, past: Past) -> str | None:
 def _how_good(now: Signals, past: Past) -> str:
     if past.gained_kid is not None:
         return f"no gain in KID at the last {past.measured_since_gain} measurements"
-    return f"diversity {now.diversity:.2f} of the real pictures'"
+    return f"diversity {now.pixel_diversity:.2f} of the real pictures'"
 
 
 SEEN_WHEN = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from artbot.cli.common import json_option, print_json, say, with_workplace
@@ -26,7 +28,10 @@ def checkpoints_command(workplace: Workplace, retry: str | None, as_json: bool) 
     rows = []
     known = refused_for_good(workplace.database)
     for entry in list_checkpoints(workplace.settings.checkpoints):
-        facts = entry.manifest.model_dump(mode="json") if entry.manifest else {"name": entry.name}
+        facts: dict[str, Any] = {"name": entry.name}
+        if entry.manifest is not None:
+            learned_from = entry.manifest.learned_from
+            facts = entry.manifest.model_dump(mode="json") | {"learned_from": learned_from}
         held = known.of(entry.manifest) if entry.manifest else None
         rows.append(
             {
@@ -48,10 +53,9 @@ def checkpoints_command(workplace: Workplace, retry: str | None, as_json: bool) 
             since = f" (not tried since {row['refused_at']:%Y-%m-%d})" if row["refused_at"] else ""
             click.echo(f"{row['name']:32} refused: {row['refusal']}{since}")
         else:
-            dataset = row["dataset"]
             click.echo(
                 f"{row['name']:32} {row['size']:3} px  {row['arch']}  {row['kimg']:8.1f} kimg  "
-                f"{dataset['num_pictures']} pictures of {dataset['name']}  {row['created_at'][:16]}"
+                f"{row['learned_from']}  {row['created_at'][:16]}"
             )
     if any(row["refusal"] for row in rows):
         raise SystemExit(1)

@@ -74,6 +74,7 @@ def review_command(
                 path=workplace.settings.works / (candidate.path or ""),
                 label=str(candidate.id),
                 note=candidate.state if everything else f"{candidate.batch.local_date:%-d %b}",
+                batch=candidate.batch.key,
             )
             for candidate in candidates[:MAX_TILES]
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ MARGIN_PX = 24
 GAP_PX = 16
 LABEL_PX = 30
 HEADING_PX = 44
+BATCH_PX = 44
 PAPER = (250, 249, 246)
 INK = (40, 38, 36)
 FADED = (140, 136, 130)
@@ -34,10 +36,13 @@ class Tile:
     """What stands under it, large: the candidate's number."""
     note: str
     """Beside the label, small."""
+    batch: str = ""
+    """Where the tiles are of several batches, each batch stands under its name."""
 
 
 def write_sheet(tiles: Sequence[Tile], heading: str, output: Path) -> None:
-    """Write the tiles as a PNG to `output`. Small pictures are enlarged by whole steps, kept crisp.
+    """Write the tiles as a PNG to `output`, in this order, batch below batch. Small pictures are enlarged
+    by whole steps, kept crisp.
 
     Raises OSError. A picture that cannot be read leaves its place empty, with the reason in it.
     """
@@ -47,15 +52,14 @@ def write_sheet(tiles: Sequence[Tile], heading: str, output: Path) -> None:
 
     columns = _columns(len(tiles))
     tile_px = min(MAX_TILE_PX, (SHEET_WIDTH_PX - 2 * MARGIN_PX - (columns - 1) * GAP_PX) // columns)
-    rows = math.ceil(len(tiles) / columns)
-    height = MARGIN_PX + HEADING_PX + rows * (tile_px + LABEL_PX + GAP_PX) + MARGIN_PX - GAP_PX
-    sheet = Image.new("RGB", (SHEET_WIDTH_PX, height), PAPER)
+    places, headings, bottom = _places(tiles, columns, tile_px)
+    sheet = Image.new("RGB", (SHEET_WIDTH_PX, bottom + MARGIN_PX), PAPER)
     draw = ImageDraw.Draw(sheet)
-    large, small = ImageFont.load_default(20), ImageFont.load_default(13)
+    large, middle, small = (ImageFont.load_default(size) for size in (20, 16, 13))
     draw.text((MARGIN_PX, MARGIN_PX), heading, INK, large)
-    for position, tile in enumerate(tiles):
-        x = MARGIN_PX + position % columns * (tile_px + GAP_PX)
-        y = MARGIN_PX + HEADING_PX + position // columns * (tile_px + LABEL_PX + GAP_PX)
+    for name, y in headings:
+        draw.text((MARGIN_PX, y), name, FADED, middle)
+    for tile, (x, y) in zip(tiles, places, strict=True):
         picture = _fitted(tile.path, tile_px)
         left, right = x, x + tile_px
         if picture is None:
@@ -70,6 +74,25 @@ def write_sheet(tiles: Sequence[Tile], heading: str, output: Path) -> None:
     buffer = BytesIO()
     sheet.save(buffer, "PNG")
     write_atomically(output, buffer.getvalue())
+
+
+def _places(
+    tiles: Sequence[Tile], columns: int, tile_px: int
+) -> tuple[list[tuple[int, int]], list[tuple[str, int]], int]:
+    """Left and top of every tile, the batches' names with their top, and where the last label ends."""
+    batches = [(name, len(list(group))) for name, group in groupby(tiles, lambda tile: tile.batch)]
+    places, headings = [], []
+    top = MARGIN_PX + HEADING_PX
+    for name, count in batches:
+        if len(batches) > 1:
+            headings.append((name, top + BATCH_PX // 3))
+            top += BATCH_PX
+        for position in range(count):
+            row, column = divmod(position, columns)
+            x = MARGIN_PX + column * (tile_px + GAP_PX)
+            places.append((x, top + row * (tile_px + LABEL_PX + GAP_PX)))
+        top += math.ceil(count / columns) * (tile_px + LABEL_PX + GAP_PX)
+    return places, headings, top - GAP_PX
 
 
 def _columns(count: int) -> int:

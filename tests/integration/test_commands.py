@@ -51,6 +51,20 @@ def test_init_makes_a_workplace_once_and_never_touches_what_is_there(tmp_path: P
     assert (studio / "secrets/webhook").read_text() == secret
 
 
+@on_sqlite_only
+def test_checkpoints_are_listed_with_the_pictures_they_learned_from(
+    place: Place, tiny_checkpoint: Path
+) -> None:
+    manifest = place.add_checkpoint(tiny_checkpoint) / "manifest.json"
+    assert "16 pictures of tests  20" in place.run("checkpoints").out
+    facts = json.loads(manifest.read_text())
+    facts["dataset"] |= {"num_pictures": 384, "num_held_out": 51}
+    manifest.write_text(json.dumps(facts))
+    assert "384 pictures of tests (51 held out)  20" in place.run("checkpoints").out
+    assert place.json("checkpoints")[0]["learned_from"] == "384 pictures of tests (51 held out)"
+    assert "learned from 384 pictures of tests" in place.run("status").out
+
+
 def test_a_fresh_workplace_says_what_to_do_next(place: Place) -> None:
     status = place.run("status")
     assert status.code == 0

@@ -68,6 +68,8 @@ class PictureSet:
     upscaling: tuple[float, float] | None = None
     """How many times these were enlarged: the median and the most. None where there are none, or where
     the cache is older than this."""
+    folder: Path | None = None
+    """Where they lie; None for pictures made in memory."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -159,6 +161,7 @@ def _open_cached(
         rejections=rejections,
         num_upscaled=index["num_upscaled"],
         upscaling=tuple(index["upscaling"]) if index.get("upscaling") else None,
+        folder=folder,
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from trainers.errors import DatasetError
+from trainers.errors import DatasetError, in_one_line
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -112,6 +112,8 @@ def decode_square(path: Path, size_px: int) -> tuple[np.ndarray, tuple[int, int]
     Raises PictureRejected with the reason.
     """
     try:
+        if path.stat().st_size == 0:
+            raise PictureRejected("is empty")
         with Image.open(path, formats=PILLOW_FORMATS) as opened:
             original_px = opened.size
             _check_dimensions(*original_px)
@@ -129,7 +131,7 @@ def decode_square(path: Path, size_px: int) -> tuple[np.ndarray, tuple[int, int]
         raise PictureRejected("needs more memory than there is") from error
     # Pillow's decoders raise whatever the damage leads them to.
     except Exception as error:
-        raise PictureRejected(f"is damaged ({type(error).__name__}: {error})") from error
+        raise PictureRejected(f"is damaged ({in_one_line(error)})") from error
     return np.asarray(picture, dtype=np.uint8), original_px
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainers.shape import D_NORMS, SIZES_PX, Shape
+from trainers.shape import D_NORMS, DOUBLED_SIZES_PX, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,13 +39,15 @@ class Architecture:
     summary: str
     build_generator: Callable[[Shape], nn.Module]
     build_discriminator: Callable[[Shape], nn.Module]
-    sizes: tuple[int, ...] = SIZES_PX
+    sizes: tuple[int, ...] = DOUBLED_SIZES_PX
     """Picture edges it can be built for, px."""
     options: frozenset[str] = frozenset()
     """Fields of Shape it understands beyond size, z_dim, width and num_classes; of the others it
     takes only the default."""
     d_norms: tuple[str, ...] = D_NORMS
     """Values of `d_norm` it can be built with; the first is what it does when nobody chooses."""
+    pretrained: tuple[str, ...] = ()
+    """Networks it looks through, by their names in `trainers.pretrained.efficientnet_lite`."""
 
 
 def architecture_names() -> list[str]:

@@ -44,6 +44,16 @@ def check_shape(name: str, shape: Shape) -> None:
             )
 
 
+def check_pretrained(name: str) -> None:
+    """Raises TrainerError where a network that the architecture `name` looks through is not installed."""
+    architecture = load_architecture(name)
+    if architecture.pretrained:
+        from trainers.pretrained.efficientnet_lite import check_weights
+
+        for variant in architecture.pretrained:
+            check_weights(variant)
+
+
 def _option(field_name: str, value: object) -> str:
     """As it is written on the command line."""
     if field_name in ("size", "upsampling"):

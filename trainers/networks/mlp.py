@@ -81,9 +81,9 @@ def _dense(units: Sequence[int]) -> list[nn.Module]:
 
 ARCHITECTURE = Architecture(
     name="mlp",
-    summary="the tutorials' fully connected GAN, 32 and 64 px: to learn from, not to paint with",
+    summary="the tutorials' fully connected GAN, 28 to 64 px: to learn from, not to paint with",
     build_generator=Generator,
     build_discriminator=Discriminator,
-    sizes=(32, 64),
+    sizes=(28, 32, 64),
     d_norms=("none", "spectral"),
 )

@@ -254,4 +254,5 @@ ARCHITECTURE = Architecture(
     build_generator=Generator,
     build_discriminator=Discriminator,
     d_norms=("none", "spectral"),  # of the head over the pixels
+    pretrained=(TRUNK,),
 )

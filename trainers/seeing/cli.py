@@ -10,15 +10,15 @@ import click
 
 from trainers import share_the_processor
 from trainers.errors import SettingsError, out_of_memory_told
-from trainers.options import device_option, folder_option
+from trainers.options import Number, device_option, folder_option
 from trainers.progress import open_display
 from trainers.seeing.film import MAX_SECONDS, check_film, format_of
 from trainers.seeing.timelapse import Pacing
 
 _FILM = click.Path(path_type=Path)
-_SECONDS = click.FloatRange(0.5, MAX_SECONDS)
-_FPS = click.FloatRange(1, 120)
-_EDGE_PX = click.IntRange(16, 4096)
+_SECONDS = Number(0.5, MAX_SECONDS)
+_FPS = Number(1, 120)
+_EDGE_PX = Number(16, 4096, is_whole=True)
 MAX_SEED = 2**53 - 1
 
 
@@ -100,7 +100,7 @@ def timelapse_command(
 ) -> None:
     """Make the film of one grid learning: the same seeds, from the first tick to the last.
 
-    A film of that name is replaced once the new one is whole.
+    The film goes into the current folder; one of that name is replaced once the new one is whole.
 
     \b
         artbot timelapse flowers-64
@@ -133,7 +133,7 @@ def timelapse_command(
 @click.option(
     "--num",
     "num_seeds",
-    type=click.IntRange(2, 200),
+    type=Number(2, 200, is_whole=True),
     help="Pass the pictures of seeds 1 to this.  [default: 8, or one for each tile]",
 )
 @click.option(
@@ -161,7 +161,7 @@ def timelapse_command(
 @click.option("--class", "class_name", metavar="NAME", help="Of a generator that knows classes.")
 @click.option(
     "--truncation-psi",
-    type=click.FloatRange(0, 2, min_open=True),
+    type=Number(0, 2, is_above=True),
     default=1.0,
     show_default=True,
     help="Below 1 the pictures are calmer and more alike.",
@@ -185,10 +185,11 @@ def walk_command(
     """Make a film that wanders through what a generator can paint and ends where it began.
 
     The last frame flows into the first, so a player set to repeat shows no seam. CHECKPOINT is a
-    name in checkpoints/ or a path. A film of that name is replaced once the new one is whole.
+    name in checkpoints/, a path, or a run, whose latest it is then. The film goes into the current
+    folder; one of that name is replaced once the new one is whole.
 
     \b
-        artbot walk flowers-64-000300
+        artbot walk flowers-64
         artbot walk flowers-64-000300 --seeds 3,14,15 --out walk.webp
         artbot walk flowers-64-000300 --grid 3x3 --size 1080
     """
@@ -212,6 +213,8 @@ def walk_command(
     display = open_display()
     remedy = "Try --device cpu, a smaller --size, fewer --seconds or an MP4."
     with closing(display), out_of_memory_told(remedy):
+        if folder.name != Path(checkpoint).name:
+            display.note(f"walking through {folder.name}")
         generator = open_checkpoint(folder, resolved_device)
         if class_name is not None:
             check_class(generator.manifest, class_name)

@@ -15,6 +15,8 @@ from trainers.config import NO_LIMIT_KIMG, Folders, idle_settings
 from trainers.errors import SettingsError, TrainerError, out_of_memory_told
 from trainers.files import storage_errors, write_atomically
 from trainers.options import (
+    ABOVE_ZERO,
+    Number,
     dataset_option,
     datasets_dir_option,
     device_option,
@@ -38,19 +40,19 @@ MINUTES = 15.0
 @size_option
 @click.option(
     "--trials",
-    type=click.IntRange(2, 10_000),
+    type=Number(2, 10_000, is_whole=True),
     default=16,
     show_default=True,
     help="How many to try, on all machines together.",
 )
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=ABOVE_ZERO,
     help=f"Length of a trial.  [default: {MINUTES:g}, unless --kimg is given]",
 )
 @click.option(
     "--kimg",
-    type=click.FloatRange(min=0, min_open=True),
+    type=ABOVE_ZERO,
     help="Length of a trial in thousands of pictures: fair where machines are not equally fast.",
 )
 @click.option(
@@ -128,6 +130,7 @@ def sweep_command(
     from trainers.data.sources import Source, find_dataset
     from trainers.data.split import check_enough, held_out_indices, share_that_can_be_measured
     from trainers.metrics import JUDGES
+    from trainers.networks.check import check_pretrained
     from trainers.pretrained.efficientnet_lite import check_weights
     from trainers.sweep.result import preset_file, table
     from trainers.sweep.study import answering, finished, measured, open_study
@@ -138,12 +141,14 @@ def sweep_command(
     folder = runs_dir / name
     url = storage or f"sqlite:///{folder / 'study.sqlite3'}"
     on_top = _parsed(settings) | _length(kimg, minutes)
-    resolve_preset(preset, None, int(size), 1)  # a typing error is told before all the rest
+    # A typing error is told before all the rest.
+    arch = (resolve_preset(preset, None, int(size), 1) | on_top)["arch"]
     _check_places(name, out, preset)
     folders = Folders(datasets_dir, Path(), runs_dir, cache_dir)
     display = open_display()
     with closing(display), out_of_memory_told("Try --device cpu or a smaller --size."):
         check_weights(JUDGES[0])
+        check_pretrained(arch)
         found = find_dataset(dataset, datasets_dir)
         pictures = prepare_pictures(dataset, int(size), folders, display)
         base = resolve_preset(preset, None, int(size), len(pictures)) | on_top

@@ -471,6 +471,6 @@ def test_a_norm_or_a_size_it_cannot_have_is_refused_with_those_it_can(name: str)
             SettingsError, match=rf"--set d_norm={norm}: .*d_norm={architecture.d_norms[0]}"
         ):
             check_shape(name, dataclasses.replace(plain, d_norm=norm))
-    for size in {*SIZES_PX, 28} - set(architecture.sizes):
+    for size in {*SIZES_PX, 30} - set(architecture.sizes):
         with pytest.raises(SettingsError, match=rf"--size {size}: .* {architecture.sizes[0]}"):
             check_shape(name, dataclasses.replace(plain, size=size))

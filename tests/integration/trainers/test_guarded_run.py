@@ -183,7 +183,7 @@ def test_a_run_that_collapses_ends_with_the_best_generator_and_an_error(
         is_the_end = Reaction.STOP in verdict.reactions
         assert checkpoint is None or verdict.health is not Health.ILL or is_the_end
     best = latest(studio)
-    assert best.name == "tiny-000000-best"
+    assert best.name == "tiny-000000.96-best"
     assert best.kimg == 0.96
     assert all(read_manifest(c).kimg <= 0.96 for c in studio.checkpoints())
     generator = load_generator(studio.folders.checkpoints / best.name)
@@ -198,7 +198,7 @@ def test_a_run_that_collapses_ends_with_the_best_generator_and_an_error(
     assert "the pictures have become alike" in told[-1]["words"]
     assert {"kimg", "elapsed_s", "health", "symptoms", "reactions"} <= told[-1].keys()
     assert "3 remedies did not help, so the run ends" in str(stopped.value)
-    assert "The best generator is checkpoint tiny-000000-best" in str(stopped.value)
+    assert "The best generator is checkpoint tiny-000000.96-best" in str(stopped.value)
     assert "guard.jsonl" in str(stopped.value)
 
 
@@ -289,7 +289,7 @@ def test_a_run_that_collapses_at_its_very_end_ends_with_the_best_and_an_error_to
     with pytest.raises(TrainingStopped, match="the budget is spent"):
         studio.train(config_of(kimg=1.12), display=witness)
     assert witness.rolled_back() == []
-    assert latest(studio).name == "tiny-000000-best"
+    assert latest(studio).name == "tiny-000000.96-best"
 
 
 @pytest.mark.usefixtures("a_generator_that_loses_its_z")
@@ -560,7 +560,7 @@ def test_a_run_that_begins_to_copy_ends_early_and_well(
     assert result.ended_early == witness.verdicts[-1].words
     assert "begin to copy training pictures" in result.ended_early
     assert result.checkpoint is not None
-    assert result.checkpoint.name == latest(studio).name == "tiny-000000-best"
+    assert result.checkpoint.name == latest(studio).name == "tiny-000000.48-best"
     assert latest(studio).kimg == 0.48
     assert studio.stats()[2]["kid_x1000"] == 20.0
 
@@ -576,13 +576,13 @@ def test_the_best_tick_of_a_longer_run_is_the_latest_checkpoint_again(
             return dataclasses.replace(GOOD_SCORES, kid_x1000=kid_x1000, kid_sd=0.1)
 
     monkeypatch.setattr("trainers.loop.Observer", Measured)
-    for kimg, name in ((0.32, "tiny-000000-best"), (0.64, "tiny-000000-best-2")):
+    for kimg, name in ((0.32, "tiny-000000.16-best"), (0.64, "tiny-000000.16-best-2")):
         result = studio.train(config_of(kimg=kimg), display=witness)
         assert result.is_finished
         assert latest(studio).name == name
         assert latest(studio).kimg == 0.16
     shas = {
-        read_manifest(studio.folders.checkpoints / f"tiny-000000-best{n}").sha256
+        read_manifest(studio.folders.checkpoints / f"tiny-000000.16-best{n}").sha256
         for n in ("", "-2")
     }
     assert len(shas) == 1

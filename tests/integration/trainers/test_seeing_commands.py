@@ -17,6 +17,7 @@ from PIL import Image
 from tests.trainer_fixtures import ENVIRONMENT, Studio, run_on_small_disk
 from trainers.errors import CheckpointRefused, OutOfMemory, SettingsError, TrainerError
 from trainers.loop import TrainResult
+from trainers.manifest import read_manifest
 from trainers.seeing.cli import timelapse_command, walk_command
 from trainers.seeing.page import write_page
 
@@ -130,6 +131,16 @@ def test_a_walk_is_one_command(place: Path, checkpoint: Path) -> None:
     said = ran.stderr.splitlines()
     assert said[-2] == "painting 12/12"
     assert said[-1].startswith(f"film: {name}-walk.mp4 (1.0 s, 12 frames, 64x32 px")
+
+
+def test_a_walk_through_a_run_goes_through_its_latest_checkpoint(
+    place: Path, checkpoint: Path
+) -> None:
+    run = read_manifest(checkpoint).run
+    ran = trainers(place, "walk", run, "--num", 2, "--seconds", 0.5, "--fps", 8, "--size", 64)
+    assert ran.returncode == 0, ran.stderr
+    assert f"walking through {checkpoint.name}" in ran.stderr.splitlines()
+    assert (place / f"{checkpoint.name}-walk.mp4").exists()
 
 
 def test_a_walk_passes_the_seeds_it_is_given(place: Path, checkpoint: Path) -> None:
@@ -251,4 +262,6 @@ def test_the_page_opens_from_the_disk_in_a_browser(place: Path) -> None:
     assert re.search(r'aria-label="KID × 10³ from .*? Last: KID 123\."', page)
     assert page.count('class="usual"') == 2, "of both losses"
     assert "usual for a plain DCGAN: discriminator 0.50 to 0.80" in page
-    assert "Coverage" not in re.sub(r"<script>.*?</script>", "", page, flags=re.S), "never measured"
+    shown = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
+    assert re.search(r"<h2>Coverage<.*?not measured yet</span></div></figure>", shown)
+    assert "Precision" not in shown, "of the further numbers only those there are"

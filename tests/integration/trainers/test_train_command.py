@@ -23,7 +23,10 @@ import torch
 from PIL import Image
 
 from tests.trainer_fixtures import ENVIRONMENT, STEP_KIMG, Studio, wait_until, write_pictures
+from trainers.data.sources import learned_from
+from trainers.data.split import held_out_indices
 from trainers.inference import load_generator
+from trainers.manifest import read_manifest
 
 TEN_STEPS = ("--kimg", 10 * STEP_KIMG, "--tick-kimg", 4 * STEP_KIMG)
 FOR_EVER = ("--kimg", 1000, "--tick-kimg", 4 * STEP_KIMG)
@@ -57,6 +60,10 @@ def test_a_run_tells_what_it_does_line_by_line(finished: Finished) -> None:
     _, ran = finished
     lines = said(ran).splitlines()
     assert "20 pictures from datasets/blobs" in lines
+    assert (
+        "  learning from all of them; none is held out to measure with: they are fewer than 200 (--holdout)"
+        in lines
+    )
     assert "  left out: text.jpg is not a picture, or of a kind that is not read" in lines
     assert "training blobs-32 on cpu: to 0.08 kimg" in lines
     ticks = [line for line in lines if line.startswith("kimg ")]
@@ -64,12 +71,13 @@ def test_a_run_tells_what_it_does_line_by_line(finished: Finished) -> None:
     number = r"\d+\.\d+"
     assert re.fullmatch(
         rf"kimg +0\.1  100%  {number} s/kimg  ETA 0s  G {number}  D {number}  "
-        r"right \d+%[↑↓]?  diversity \d\.\d\d  checkpoint blobs-32-000000-3",
+        r"right \d+%[↑↓]?  diversity \d\.\d\d  checkpoint blobs-32-000000\.08",
         ticks[-1],
     )
-    assert lines[-2:] == [
-        "checkpoint: checkpoints/blobs-32-000000-3",
+    assert lines[-3:] == [
+        "checkpoint: checkpoints/blobs-32-000000.08",
         "its page:   runs/blobs-32/index.html",
+        "finished at 0.1 kimg; a larger --kimg or --minutes goes on from there.",
     ]
     assert ran.stdout == "", "standard output is for --dry-run"
 
@@ -107,9 +115,9 @@ def test_what_was_left_out_is_listed_in_the_run(finished: Finished) -> None:
 def test_a_checkpoint_says_everything_about_itself(finished: Finished) -> None:
     studio, _ = finished
     assert [c.name for c in studio.checkpoints()] == [
-        "blobs-32-000000",
-        "blobs-32-000000-2",
-        "blobs-32-000000-3",
+        "blobs-32-000000.032",
+        "blobs-32-000000.064",
+        "blobs-32-000000.08",
     ]
     folder = studio.checkpoints()[-1]
     assert sorted(f.name for f in folder.iterdir()) == [
@@ -124,7 +132,7 @@ def test_a_checkpoint_says_everything_about_itself(finished: Finished) -> None:
     assert re.fullmatch("[0-9a-f]{64}", manifest["dataset"].pop("fingerprint"))
     assert manifest == {
         "format_version": 1,
-        "name": "blobs-32-000000-3",
+        "name": "blobs-32-000000.08",
         "run": "blobs-32",
         "kimg": 0.08,
         "arch": "dcgan",
@@ -140,7 +148,12 @@ def test_a_checkpoint_says_everything_about_itself(finished: Finished) -> None:
         "sha256": hashlib.sha256(weights).hexdigest(),
         "num_bytes": len(weights),
         "seed": 0,
-        "dataset": {"name": "blobs", "num_pictures": 20, "class_names": []},
+        "dataset": {
+            "name": "blobs",
+            "num_pictures": 20,
+            "num_held_out": 0,
+            "class_names": [],
+        },
         "torch_version": torch.__version__,
     }
 
@@ -185,7 +198,10 @@ def test_a_dry_run_prints_the_whole_configuration_and_writes_nothing(studio: Stu
     assert ran.returncode == 0
     assert said(ran) == ""
     plan = dict(line.split(maxsplit=1) for line in ran.stdout.splitlines())
-    assert plan["pictures"] == "datasets/blobs (24 files)"
+    assert plan["pictures"] == (
+        "datasets/blobs (24 files; which are usable is found out by decoding them)"
+    )
+    assert plan["augmentation"] == "none"
     assert plan["run"] == "blobs-32"
     assert (plan["size"], plan["z_dim"], plan["width"], plan["batch"]) == ("32", "8", "4", "8")
     assert (plan["lr"], plan["flip"], plan["kimg"], plan["minutes"]) == (
@@ -217,7 +233,7 @@ def test_a_dry_run_of_a_source_fetches_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--size", "100"], "'100' is not one of '32', '64', '128', '256', '512'"),
+        (["--size", "100"], "'100' is not one of '28', '32', '64', '128', '256', '512'"),
         (["--kimg", "0"], "'--kimg'"),
         (["--batch", "1"], "'--batch'"),
         (["--lr", "-1"], "'--lr'"),
@@ -277,14 +293,38 @@ def test_where_too_few_are_usable_none_are_held_out_by_default(studio: Studio) -
         (folder / f"text-{number}.jpg").write_text("no picture")
     ran = studio.cli("--kimg", STEP_KIMG)
     assert ran.returncode == 0, ran.stderr
-    assert (
-        "none kept aside to measure with: 150 are too few for a share of 0.1 (--holdout)"
-        in said(ran)
-    )
+    assert "none is held out to measure with: they are fewer than 200 (--holdout)" in said(ran)
     assert studio.state("blobs-32")["config"]["holdout"] == 0.0
     asked = studio.cli("--kimg", STEP_KIMG, "--run", "asked", "--holdout", 0.01)
     assert asked.returncode == 2
     assert "--holdout 0.01 of 200 pictures keeps 2 aside; measuring needs 16" in said(asked)
+
+
+def test_how_many_are_held_out_is_said_once_and_kept_in_the_checkpoint(studio: Studio) -> None:
+    studio.add_pictures(count=60)
+    held_out = len(held_out_indices(studio.pictures().images, 0.5))
+    words = f"  learning from {60 - held_out} of them; {held_out} are held out, to measure with"
+    asked = ("--kimg", STEP_KIMG, "--holdout", 0.5, "--set", "measure_share=0")
+    ran = studio.cli(*asked)
+    assert ran.returncode == 0, ran.stderr
+    assert said(ran).splitlines().count(words) == 1
+    [checkpoint] = studio.checkpoints()
+    dataset = read_manifest(checkpoint).dataset
+    assert (dataset.num_pictures, dataset.num_held_out) == (60 - held_out, held_out)
+    noted = learned_from("gone", studio.run("blobs-32"), studio.path / "nowhere")
+    assert noted == studio.folders.datasets / "blobs", "where the pictures lie is remembered"
+    resumed = studio.cli("--kimg", 2 * STEP_KIMG)
+    assert said(resumed).splitlines().count(words) == 1
+
+
+def test_a_dry_run_in_minutes_counts_no_steps_that_there_may_not_be(studio: Studio) -> None:
+    def steps(*options: object) -> str:
+        shown = studio.cli(*options, "--dry-run").stdout.splitlines()
+        return next(line.split(maxsplit=1)[1] for line in shown if line.startswith("steps"))
+
+    assert steps("--minutes", 20) == "37,500, or as many as 20 minutes allow"
+    assert steps("--kimg", 5, "--minutes", 20) == "625, or as many as 20 minutes allow"
+    assert steps("--set", "kimg=1000000", "--minutes", 20) == "as many as 20 minutes allow"
 
 
 def test_an_option_that_changes_nothing_is_said_to(studio: Studio) -> None:
@@ -304,7 +344,7 @@ def test_every_option_of_folders_is_heeded(studio: Studio, tmp_path: Path) -> No
     )
     assert ran.returncode == 0, ran.stderr
     assert (elsewhere / "runs" / "named" / "state.pt").exists()
-    assert (elsewhere / "checkpoints" / "named-000000" / "manifest.json").exists()
+    assert (elsewhere / "checkpoints" / "named-000000.008" / "manifest.json").exists()
     assert sorted(p.name for p in studio.path.iterdir()) == ["datasets", "elsewhere"]
 
 

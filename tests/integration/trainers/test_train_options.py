@@ -14,6 +14,7 @@ from tests.trainer_fixtures import STEP_KIMG, Studio, write_pictures
 from trainers.cli import train_command
 from trainers.config import TrainConfig
 from trainers.errors import SettingsError, TrainerError
+from trainers.inference import load_generator
 from trainers.presets import PRESETS
 from trainers.pretrained.efficientnet_lite import VARIANTS
 
@@ -44,6 +45,30 @@ def refusal(*options: object) -> TrainerError:
     ran = command(*options)
     assert isinstance(ran.exception, TrainerError), (ran.exception, ran.output)
     return ran.exception
+
+
+# ---------------------------------------------------------------- numbers
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--kimg", "0", "0: choose a number above 0."),
+        ("--kimg", "inf", "inf: choose a number above 0."),
+        ("--lr", "nan", "nan: choose a number above 0."),
+        ("--minutes", "soon", "'soon' is no number. Choose a number above 0."),
+        ("--holdout", "0.9", "0.9: choose a number from 0 to 0.5."),
+        ("--batch", "1", "1: choose a whole number from 2 to 4096."),
+        ("--width", "6.5", "'6.5' is no whole number. Choose a whole number from 4 to 512."),
+        ("--seed", "-1", "-1: choose a whole number from 0 to 9007199254740991."),
+    ],
+)
+def test_a_number_out_of_its_bounds_is_refused_in_plain_words(
+    place: Studio, option: str, value: str, words: str
+) -> None:
+    ran = command(option, value)
+    assert ran.exit_code == 2
+    assert f"Error: Invalid value for '{option}': {words}" in ran.output
 
 
 # ---------------------------------------------------------------- a dry run
@@ -131,8 +156,7 @@ def test_without_a_choice_everything_is_the_default_presets(place: Studio) -> No
         (["--set", "gama=2"], ["--set gama=2: no setting is called 'gama'", "mean gamma?"]),
         (["--set", "arch=resnet"], ["no architecture is called 'resnet'", "mean resgan?"]),
         (["--set", "minutes=-1"], ["minutes -1.0: choose a number above 0"]),
-        (["--lr", "nan"], ["lr nan: choose a number above 0"]),
-        (["--kimg", "inf"], ["kimg inf: choose a number above 0"]),
+        (["--set", "lr=1e400"], ["--set lr=1e400: '1e400' is no number"]),
         (
             ["--preset", "dcgan", "--set", "penalty=r1", "--set", "gamma=2"],
             ["penalty r1", "--set d_norm=none", "leave the penalty out"],
@@ -156,7 +180,7 @@ def test_without_a_choice_everything_is_the_default_presets(place: Studio) -> No
         ),
         (
             ["--preset", "mlp", "--size", "128"],
-            ["--size 128: mlp cannot be built so", "--size 32 or --size 64"],
+            ["--size 128: mlp cannot be built so", "--size 28 or --size 32 or --size 64"],
         ),
         (["--augment", "ada", "--set", "augment_ops=blur"], ["no augmentation is called 'blur'"]),
         (["--holdout", "0.1", "--preset", "dcgan"], ["--holdout 0.1 of 24 pictures", "0 or a la"]),
@@ -210,6 +234,18 @@ def test_a_dry_run_too_refuses_too_few_pictures(
     assert error.exit_code == 1
 
 
+def test_the_tutorial_network_learns_at_the_tutorials_28_px_and_no_other_does(
+    place: Studio,
+) -> None:
+    ran = command("--preset", "mlp", "--size", 28, "--kimg", 0.128, "--set", "measure_share=0")
+    assert ran.exception is None, ran.output
+    [checkpoint] = place.checkpoints()
+    assert checkpoint.name == "blobs-28-000000.128"
+    assert load_generator(checkpoint).paint(seed=1).shape == (28, 28, 3)
+    refused = refusal("--preset", "dcgan", "--size", 28)
+    assert str(refused).startswith("--size 28: dcgan cannot be built so. Use --size 32 or")
+
+
 def test_what_is_not_installed_is_found_out_before_anything_is_prepared(
     place: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +254,11 @@ def test_what_is_not_installed_is_found_out_before_anything_is_prepared(
         without_judge.setitem(VARIANTS, "lite2", missing)
         assert "efficientnet-lite9-no-model" in str(refusal(*TINY, "--kimg", STEP_KIMG))
         command(*TINY, "--set", "measure_share=0", "--dry-run")  # who does not measure needs none
+    unseen = dataclasses.replace(VARIANTS["lite0"], wheel="efficientnet-lite9-no-model")
+    with monkeypatch.context() as without_trunk:
+        without_trunk.setitem(VARIANTS, "lite0", unseen)
+        blind = ("--preset", "projected", "--set", "measure_share=0", "--kimg", STEP_KIMG)
+        assert "efficientnet-lite9-no-model" in str(refusal(*blind))
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     error = refusal(*TINY, "--kimg", STEP_KIMG, "--tensorboard")
     assert "--tensorboard needs the package tensorboard" in str(error)

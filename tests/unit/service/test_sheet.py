@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from artbot.review.sheet import (
+    BATCH_PX,
     MARGIN_PX,
     MAX_TILE_PX,
     PAPER,
@@ -72,6 +74,26 @@ def test_every_picture_is_on_the_sheet_in_reading_order_without_overlap(
     for left, top, right, bottom in boxes:
         taken[top:bottom, left:right] += 1
     assert taken.max() == 1
+
+
+def test_each_of_several_batches_begins_a_row_under_its_name(tmp_path: Path) -> None:
+    """Four of one batch and five of another: whose numbers go on below is told."""
+    tiles = [
+        dataclasses.replace(tile, batch="daily-2026-11-21" if n < 4 else "daily-2026-11-20")
+        for n, tile in enumerate(make_tiles(tmp_path, 9))
+    ]
+    write_sheet(tiles, "9 wait", tmp_path / "sheet.png")
+    sheet = read(tmp_path / "sheet.png")
+    boxes = [box_of(sheet, colour_of(n)) for n in range(9)]
+    assert boxes == sorted(boxes, key=lambda box: (box[1], box[0]))
+    for first in (0, 4):
+        left, top, _, _ = boxes[first]
+        assert left < MARGIN_PX + 40, "at the beginning of a row"
+        name = sheet[top - BATCH_PX : top - 4, MARGIN_PX : MARGIN_PX + 200]
+        assert (name != PAPER).any(-1).sum() > 200
+    write_sheet([dataclasses.replace(t, batch="a") for t in tiles], "9", tmp_path / "one.png")
+    alone = read(tmp_path / "one.png")
+    assert alone.shape[0] < sheet.shape[0], "a batch alone needs no name"
 
 
 @pytest.mark.parametrize("count", [1, 3, 24, 200])

@@ -31,7 +31,7 @@ from trainers.networks.check import check_shape
         (
             "mlp",
             Shape(512, 100, 64, d_norm="none"),
-            "--size 512: mlp cannot be built so. Use --size 32 or --size 64.",
+            "--size 512: mlp cannot be built so. Use --size 28 or --size 32 or --size 64.",
         ),
         (
             "resgan",

@@ -12,7 +12,7 @@ from trainers.networks import Shape
 from trainers.networks.cost import measure
 from trainers.networks.dcgan import ARCHITECTURE, Discriminator, Generator
 from trainers.networks.layers import SelfAttention
-from trainers.shape import SIZES_PX
+from trainers.shape import DOUBLED_SIZES_PX
 
 PAPER = Shape(size=64, z_dim=100, width=64)
 
@@ -21,7 +21,7 @@ def num_parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-@pytest.mark.parametrize("size", SIZES_PX)
+@pytest.mark.parametrize("size", DOUBLED_SIZES_PX)
 @pytest.mark.parametrize("width", [64, 7])
 def test_z_becomes_pictures_and_pictures_become_logits_at_every_size(size: int, width: int) -> None:
     shape = Shape(size=size, z_dim=100, width=width)
@@ -32,7 +32,7 @@ def test_z_becomes_pictures_and_pictures_become_logits_at_every_size(size: int, 
     assert logits.shape == (5, 1)
 
 
-@pytest.mark.parametrize("size", SIZES_PX)
+@pytest.mark.parametrize("size", DOUBLED_SIZES_PX)
 def test_gradients_reach_every_parameter_at_every_size(size: int) -> None:
     torch.manual_seed(0)
     shape = Shape(size=size, z_dim=8, width=4)
@@ -74,7 +74,7 @@ def test_maps_double_at_every_halving_and_stop_at_eight_times_the_width() -> Non
     assert maps == [10, 20, 40, 80, 80, 80, 80, 1]
 
 
-@pytest.mark.parametrize("size", SIZES_PX)
+@pytest.mark.parametrize("size", DOUBLED_SIZES_PX)
 def test_batch_norm_follows_every_convolution_but_the_ends_the_paper_excepts(size: int) -> None:
     shape = Shape(size, 8, 4)
     with torch.device("meta"):

@@ -306,6 +306,19 @@ def test_a_fall_by_two_fifths_is_a_collapse_before_the_pictures_are_alike() -> N
     )
 
 
+@pytest.mark.parametrize(("after", "is_fall"), [(0.65, False), (0.59, True)])
+def test_diversity_above_the_real_pictures_is_told_as_it_is_and_losing_it_is_no_fall(
+    after: float, is_fall: bool
+) -> None:
+    """The curve's 1.19 is the guard's 1.19; a fall is counted from 1."""
+    looks = train(lambda kimg, knobs: {"pixel_diversity": 1.19 if kimg < 100 else after})
+    assert "(diversity 1.19 of the real pictures', " in looks[20].verdict.words
+    assert any(Reaction.ROLL_BACK in done for done in reactions_of(looks)) is is_fall
+    if is_fall:
+        words = first(looks, Reaction.ROLL_BACK).verdict.words
+        assert "diversity fell from 1.19 to 0.59 of the real pictures'" in words
+
+
 def test_the_same_fall_over_a_long_time_is_none() -> None:
     looks = train(lambda kimg, knobs: {"pixel_diversity": 0.95 - 0.35 * kimg / BUDGET_KIMG})
     assert reactions_of(looks) == []

@@ -7,7 +7,7 @@ import json
 import os
 import stat
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +76,39 @@ def test_fields_of_a_later_version_are_passed_over(folder: Path) -> None:
     assert read_manifest(folder) == manifest()
 
 
+def test_a_name_says_how_much_was_seen_to_the_single_picture() -> None:
+    assert checkpoint_name("flowers-64", 300) == "flowers-64-000300"
+    assert checkpoint_name("flowers-64", 1.952) == "flowers-64-000001.952"
+    assert checkpoint_name("flowers-64", 1.95, is_best=True) == "flowers-64-000001.95-best"
+
+
 def test_names_sort_by_age() -> None:
-    assert checkpoint_name("flowers-64", 120.9) == "flowers-64-000120"
-    names = [checkpoint_name("r", kimg) for kimg in (0.1, 9, 50, 100, 1_000, 20_000)]
+    seen = (0, 0.008, 0.1, 0.104, 1, 1.9, 1.95, 1.952, 9, 50, 100, 120.5, 1_000, 20_000)
+    names = [checkpoint_name("r", kimg, is_best) for kimg in seen for is_best in (False, True)]
     assert names == sorted(names)
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("num_held_out", "holdout", "words"),
+    [
+        (51, 0.1, "600 pictures of flowers (51 held out)"),
+        (0, 0.0, "600 pictures of flowers"),
+        (None, 0.1, "600 pictures of flowers (about 10% of them held out)"),
+        (None, 0.0, "600 pictures of flowers"),
+    ],
+    ids=["some held out", "none", "some, not counted by older versions", "none, older"],
+)
+def test_a_manifest_tells_what_was_learned_from(
+    num_held_out: int | None, holdout: float, words: str
+) -> None:
+    """Older manifests, which know of no `num_held_out`, still say how it was."""
+    fields = json.loads(manifest().to_json()) | {"holdout": holdout}
+    if num_held_out is None:
+        del fields["dataset"]["num_held_out"]
+    else:
+        fields["dataset"]["num_held_out"] = num_held_out
+    assert Manifest.model_validate_json(json.dumps(fields)).learned_from == words
 
 
 # ---------------------------------------------------------------- a manifest that is refused
@@ -283,3 +312,25 @@ def test_a_checkpoint_is_found_by_its_name_or_its_folder(tmp_path: Path) -> None
         find_checkpoint("x", tmp_path)
     with pytest.raises(SettingsError, match="There are none there"):
         find_checkpoint("x", tmp_path / "none")
+
+
+def test_of_a_run_the_latest_whole_checkpoint_is_found(tmp_path: Path) -> None:
+    """Not the one of the most pictures, and not one whose weights are damaged."""
+    checkpoints = tmp_path / "checkpoints"
+    hour = datetime(2026, 11, 21, 7, 0, tzinfo=UTC)
+    facts = {"flowers-64-000200": 1, "flowers-64-000150-best": 2, "flowers-64-000300": 3}
+    for name, hours in facts.items():
+        (checkpoints / name).mkdir(parents=True)
+        (checkpoints / name / "generator.safetensors").write_bytes(WEIGHTS)
+        made = manifest().model_copy(
+            update={"name": name, "created_at": hour + timedelta(hours=hours)}
+        )
+        (checkpoints / name / "manifest.json").write_bytes(made.to_json())
+    damaged = checkpoints / "flowers-64-000300" / "generator.safetensors"
+    damaged.write_bytes(WEIGHTS[::-1])
+    run = tmp_path / "runs" / "flowers-64"
+    run.mkdir(parents=True)
+    for typed in ("flowers-64", str(run)):
+        assert find_checkpoint(typed, checkpoints).name == "flowers-64-000150-best"
+    damaged.write_bytes(WEIGHTS)
+    assert find_checkpoint("flowers-64", checkpoints).name == "flowers-64-000300"

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from trainers.networks import Shape
-from trainers.networks.mlp import Discriminator, Generator
+from trainers.networks.mlp import ARCHITECTURE, Discriminator, Generator
 
 TUTORIAL = Shape(size=32, z_dim=100, width=64, d_norm="none")
 
@@ -19,6 +19,12 @@ def test_at_width_64_it_has_the_tutorials_units() -> None:
     with torch.device("meta"):
         assert units(Generator(TUTORIAL)) == [256, 512, 1024, 3 * 32 * 32]
         assert units(Discriminator(TUTORIAL)) == [512, 256, 1]
+
+
+def test_it_is_built_for_the_tutorials_28_px_too() -> None:
+    assert 28 in ARCHITECTURE.sizes
+    with torch.device("meta"):
+        assert units(Generator(Shape(28, 100, 64, d_norm="none")))[-1] == 3 * 28 * 28 == 2352
 
 
 def test_other_widths_are_in_proportion() -> None:

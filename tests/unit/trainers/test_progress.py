@@ -170,11 +170,36 @@ def test_without_a_terminal_every_event_is_one_plain_line() -> None:
         "preparing pictures 2/2",
         "24 pictures from [datasets]/flowers",
         "training flowers-64 on cpu: to 4 kimg",
+        "first figures and first grid after 0.032 kimg or 2m00s, whichever is first",
         "usual for this loss: G 0.5 to 2, D 0.5 to 0.8, right about 80% (↑ ↓ are outside; "
         "on few pictures that is common and no harm)",
         "kimg      1.0   25%  8.0 s/kimg  ETA 24s  G 0.75  D 0.62  right 70%  "
         "diversity 1.00  checkpoint flowers-64-000001",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kimg", "minutes", "first"),
+    [
+        (300.0, None, "4 kimg or 2m00s, whichever is first"),
+        (300.0, 1.5, "4 kimg or 1m30s, whichever is first"),
+        (2.5, None, "2.5 kimg or 2m00s, whichever is first"),
+    ],
+)
+def test_a_log_says_when_it_will_say_more_and_is_not_silent_until_then(
+    kimg: float, minutes: float | None, first: str
+) -> None:
+    stream = io.StringIO()
+    display = PlainDisplay(stream)
+    config = tiny_config(kimg=kimg, minutes=minutes, tick_kimg=4.0)
+    going = pace(kimg=kimg, minutes=minutes)
+    display.begin(config, going)
+    for _ in range(30):
+        going.step_done(16, 1.0)
+        display.advance(going)
+    lines = stream.getvalue().splitlines()
+    assert lines[1] == f"first figures and first grid after {first}"
+    assert [line.partition("  ETA")[0] for line in lines[3:]] == ["it learns: 62.5 s/kimg"]
 
 
 def test_a_log_is_not_flooded_while_pictures_are_prepared() -> None:

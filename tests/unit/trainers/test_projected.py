@@ -10,12 +10,21 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.trainer_fixtures import assert_same_bits
 from trainers.latents import latents_for
 from trainers.networks import Shape
-from trainers.networks.projected import MAX_TRUNK_PX, MIN_TRUNK_PX, Discriminator, Generator
-from trainers.pretrained.efficientnet_lite import load_efficientnet_lite
+from trainers.networks.cost import measure
+from trainers.networks.projected import (
+    ARCHITECTURE,
+    MAX_TRUNK_PX,
+    MIN_TRUNK_PX,
+    TRUNK_CHANNELS,
+    Discriminator,
+    Generator,
+)
+from trainers.pretrained.efficientnet_lite import build_efficientnet_lite, load_efficientnet_lite
 
 SHAPE = Shape(32, 8, 4)
 
@@ -34,10 +43,52 @@ def pictures(count: int = 2, edge_px: int = 32) -> Tensor:
     return torch.rand(count, 3, edge_px, edge_px, generator=torch.manual_seed(1)) * 2 - 1
 
 
+def num_parameters(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
 def frozen(network: nn.Module) -> dict[str, Tensor]:
     """Everything that must never change, running statistics included."""
     kept = ("trunk.", "mixing.")
     return {k: v.clone() for k, v in network.state_dict().items() if k.startswith(kept)}
+
+
+# ---------------------------------------------------------------- what it weighs and costs
+
+
+@pytest.mark.parametrize(("width", "millions"), [(64, 24), (128, 79)])
+def test_the_generator_weighs_what_the_papers_light_one_weighs(width: int, millions: int) -> None:
+    """fastgan_lite at 256 px, z of 256: 24 M and 79 M."""
+    cost = measure(ARCHITECTURE, Shape(256, 256, width, d_norm="none"))
+    assert round(cost.generator_parameters / 1e6) == millions
+
+
+def test_the_discriminator_weighs_and_costs_what_the_papers_does() -> None:
+    """At 256 px and the paper's mixing widths 64, 128, 256, 512: a trunk of 4.65 M and 0.475 GMAC, and
+    beyond it 1.5 GMAC; its heads have 10.3 M, these 10.5 M with the one that looks at the pixels."""
+    shape = Shape(256, 256, 64, d_norm="none")
+    with torch.device("meta"):
+        trunk, discriminator = build_efficientnet_lite("lite0"), Discriminator(shape)
+        with FlopCounterMode(display=False) as flops:
+            trunk.taps(torch.empty(1, 3, 256, 256))
+    assert round(num_parameters(trunk) / 1e6, 2) == 4.65
+    trunk_macs = flops.get_total_flops() // 2
+    assert round(trunk_macs / 1e9, 3) == 0.475
+    assert trunk.tap_channels == TRUNK_CHANNELS == (24, 40, 112, 320)
+    mixed = [layer.weight.shape[0] for layer in discriminator.mixing.across_channels.children()]
+    assert mixed == [64, 128, 256, 512]
+    cost = measure(ARCHITECTURE, shape)
+    assert round((cost.discriminator_macs - trunk_macs) / 1e9, 2) == 1.50
+    assert round(cost.discriminator_parameters / 1e6, 1) == 10.5
+    folded = num_parameters(discriminator.trunk) + num_parameters(discriminator.mixing)
+    assert cost.discriminator_frozen_parameters == folded
+
+
+def test_the_default_is_half_as_wide() -> None:
+    cost = measure(ARCHITECTURE, Shape(64, 128, 32, d_norm="none"))
+    assert round(cost.generator_parameters / 1e6, 2) == 5.80
+    assert round(cost.discriminator_parameters / 1e6, 2) == 1.71
+    assert round(cost.discriminator_frozen_parameters / 1e6, 2) == 5.13
 
 
 # ---------------------------------------------------------------- what it looks through

@@ -6,14 +6,19 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainers.errors import DatasetNotFound, did_you_mean
+from trainers.files import storage_errors, write_atomically
 
+FOLDER_FILE = "pictures-from.txt"
+"""In a run's folder: the path of the folder it learned from, on this machine."""
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
 
@@ -74,6 +79,31 @@ def find_dataset(typed: str, datasets: Path) -> Path | Source:
     raise DatasetNotFound(
         f"--dataset {typed}: no folder {named}, no folder {path}, and no source of that name. {hint} "
         f"Put your pictures into {named} or give a path."
+    )
+
+
+def note_folder(run_folder: Path, folder: Path) -> None:
+    """Have the run remember where its pictures lie. Raises StorageError."""
+    with storage_errors(run_folder):
+        run_folder.mkdir(parents=True, exist_ok=True)
+    path = os.fsencode(folder.resolve())
+    write_atomically(run_folder / FOLDER_FILE, lambda file: file.write(path + b"\n"))
+
+
+def learned_from(dataset: str, run_folder: Path, datasets: Path) -> Path | Source:
+    """Where the pictures lie that a generator learned from: the folder its run noted, or else the data
+    set of that name. Raises DatasetNotFound.
+    """
+    with suppress(OSError):
+        noted = Path(os.fsdecode((run_folder / FOLDER_FILE).read_bytes().removesuffix(b"\n")))
+        if noted.is_absolute() and noted.is_dir():
+            return noted
+    with suppress(DatasetNotFound):
+        if Path(dataset).name == dataset:  # a manifest may say anything
+            return find_dataset(dataset, datasets)
+    raise DatasetNotFound(
+        f"the pictures it learned from, {dataset!r}, are neither where the run {run_folder} noted them nor "
+        f"in {datasets}. Say where they lie with --dataset NAME|PATH."
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
@@ -17,10 +19,17 @@ from artbot.studio.registry import list_checkpoints, verify
 from tests.conftest import export_tiny
 from tests.unit.trainers.metrics.scenes import scenes
 from trainers.data.cache import load_pictures
+from trainers.data.sources import note_folder
 from trainers.data.split import held_out_indices
-from trainers.errors import CheckpointRefused, SettingsError, StorageError, TrainerError
-from trainers.evaluate import evaluate_command
-from trainers.inference import LoadedGenerator
+from trainers.errors import (
+    CheckpointRefused,
+    DatasetNotFound,
+    SettingsError,
+    StorageError,
+    TrainerError,
+)
+from trainers.evaluate import HEADING_PX, SHOWN_PX, evaluate_command
+from trainers.inference import LoadedGenerator, open_checkpoint
 from trainers.manifest import MANIFEST_FILE, WEIGHTS_FILE
 
 NUM_PICTURES = 48
@@ -36,17 +45,19 @@ class Gallery:
     held_out: set[int]
     """With a share of a half."""
 
-    def evaluate(self, *options: str, dataset: str = "scenes") -> Result:
+    def evaluate(self, *options: str, dataset: str | None = "scenes") -> Result:
         """Painting as little as can be measured, judged by the quicker judge."""
         folders = [
             *("--datasets-dir", str(self.root / "datasets")),
             *("--checkpoints-dir", str(self.root / "checkpoints")),
             *("--cache-dir", str(self.root / "cache")),
+            *("--runs-dir", str(self.root / "runs")),
         ]
+        named = [] if dataset is None else ["--dataset", dataset]
         return CliRunner().invoke(
             evaluate_command,
             [
-                *(self.checkpoint.name, "--dataset", dataset, "--num", "16", "--judge", "lite0"),
+                *(self.checkpoint.name, *named, "--num", "16", "--judge", "lite0"),
                 *("--device", "cpu", *folders, *options),
             ],
         )
@@ -205,6 +216,41 @@ def test_a_generator_that_knows_classes_is_asked_for_them_as_often_as_they_occur
     assert gallery.evaluate().exit_code == 0
     assert asked[:16].count("meadow") == 12, "three quarters of the pictures"
     assert asked[:16].count("village") == 4
+
+
+def test_with_no_data_set_named_it_takes_the_one_learned_from(gallery: Gallery) -> None:
+    """By its name where the run noted nothing, and where the run noted its folder, from there."""
+    against = f"against {len(gallery.held_out)} pictures of scenes that it never saw"
+    assert against in gallery.evaluate(dataset=None).stdout
+    elsewhere = gallery.root / "elsewhere" / "scenes"
+    shutil.copytree(gallery.root / "datasets" / "scenes", elsewhere)
+    (gallery.root / "datasets").unlink()
+    note_folder(gallery.root / "runs" / "tiny", elsewhere)
+    assert against in gallery.evaluate(dataset=None).stdout
+
+
+def test_pictures_that_are_not_found_any_more_are_to_be_named(gallery: Gallery) -> None:
+    (gallery.root / "datasets").unlink()
+    note_folder(gallery.root / "runs" / "tiny", gallery.root / "unplugged")
+    result = gallery.evaluate(dataset=None)
+    assert isinstance(result.exception, DatasetNotFound)
+    assert "the pictures it learned from, 'scenes', are neither" in str(result.exception)
+    assert "--dataset NAME|PATH" in str(result.exception)
+
+
+def test_the_sheet_says_which_side_was_generated(gallery: Gallery) -> None:
+    """Dark letters over both columns of pictures, and the pictures below them untouched."""
+    assert gallery.evaluate().exit_code == 0
+    [path] = gallery.checkpoint.glob("evaluation-*.png")
+    with Image.open(path) as sheet:
+        heading = np.asarray(sheet.convert("L"))[2 : HEADING_PX + 4]
+        first = sheet.crop((12, HEADING_PX + 12, 12 + SHOWN_PX, HEADING_PX + 12 + SHOWN_PX))
+    for column in range(4):
+        side = heading[:, 12 + column * SHOWN_PX : 12 + (column + 1) * SHOWN_PX]
+        assert (side < 128).sum() > 100
+    seed = gallery.stored()["nearest"][0]["seed"]
+    painted = open_checkpoint(gallery.checkpoint, "cpu").paint(seed)
+    assert np.array_equal(np.asarray(first)[3::6, 3::6], painted)
 
 
 def test_a_checkpoint_can_be_given_by_path(gallery: Gallery) -> None:
