@@ -1,13 +1,16 @@
 """artbot.toml and the environment -> Settings. The only reader of either.
 
 Every problem is reported at once, by key, with what to write instead. Secrets are never in the
-TOML: it names a file or an environment variable, read when the secret is needed.
+TOML: it names a file, read whenever the secret is needed, or an environment variable, which a process has as
+it was when that process began.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 import os
+import re
 import stat
 import string
 import tomllib
@@ -28,6 +31,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticUndefined
 
 from artbot.domain.calendar import EVERY_DAY, Schedule
 from artbot.errors import ConfigError, NoWorkplace
@@ -38,6 +43,7 @@ WORKPLACE_VARIABLE = "ARTBOT_WORKPLACE"
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,39}$"
+NAME_RULE = "a name is lower-case letters, digits, - and _, at most 40"
 TEXT_FIELDS = ("number", "date", "dataset", "checkpoint", "seed")
 """What a text template in [texts] may name in braces."""
 
@@ -76,8 +82,10 @@ class Paths(Section):
     @field_validator("database", mode="before")
     @classmethod
     def _file_or_server(cls, value: object) -> object:
-        if not isinstance(value, str) or "://" not in value:
-            return Path(value) if isinstance(value, str) else value
+        if not isinstance(value, str | Path):
+            raise ValueError(f'{_toml(value)} is no path; write database = "db/artbot.sqlite3"')
+        if isinstance(value, Path) or "://" not in value:
+            return Path(value)
         parts = urlsplit(value)
         if parts.scheme not in ("postgresql", "postgres"):
             raise ValueError(
@@ -111,15 +119,15 @@ def _parse_at(value: object) -> object:
 class ScheduleSettings(Section):
     """When a batch is made and how."""
 
-    at: Annotated[time, BeforeValidator(_parse_at)]
+    at: Annotated[time, BeforeValidator(_parse_at)] = Field(examples=["07:00"])
     timezone: str = "UTC"
     weekdays: tuple[Weekday, ...] = WEEKDAYS
     candidates: int = Field(default=24, ge=1, le=1000)
     checkpoint: str = "latest"
     """`latest`, or the name of one checkpoint."""
-    dataset: str | None = Field(default=None, min_length=1)
+    dataset: str | None = Field(default=None, min_length=1, examples=["flowers"])
     """Only generators that learned from this data set; None: from any."""
-    class_name: str | None = Field(default=None, alias="class", min_length=1)
+    class_name: str | None = Field(default=None, alias="class", min_length=1, examples=["tulip"])
     """What to paint, of the classes a generator learned (`artbot train --classes`); None: of each some."""
 
     @model_validator(mode="after")
@@ -220,8 +228,8 @@ class TextSettings(Section):
 class SecretReference(Section):
     """Mixed into channel settings that need one secret: exactly one of the two keys."""
 
-    secret_file: HomePath | None = None
-    secret_env: str | None = None
+    secret_file: HomePath | None = Field(default=None, examples=["secrets/webhook"])
+    secret_env: str | None = Field(default=None, examples=["ARTBOT_WEBHOOK_SECRET"])
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -241,6 +249,14 @@ class SecretReference(Section):
         register_secret(value)
         register_secret(value.removeprefix("whsec_"))
         return value
+
+    def handed_over_as(self, root: Path) -> str | None:
+        """What holds the secret as it was when the daemon began; None for a file that is read as it is now."""
+        if self.secret_env is not None:
+            return f"the environment variable {self.secret_env}"
+        assert self.secret_file is not None
+        path = root / self.secret_file.expanduser()
+        return f"a copy, {path}" if _is_handed_over(path) else None
 
 
 class Settings(Section):
@@ -345,11 +361,15 @@ def load_settings(root: Path, channel_models: Mapping[str, type[BaseModel]]) -> 
     """
     path = root / CONFIG_FILE
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        table = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        hint = _hint_at_quotes(str(error), text)
+        raise ConfigError(f"{path}: not valid TOML: {error}{hint}") from error
     problems: list[str] = []
     channels = _validate_channels(table.pop("channels", {}), channel_models, problems)
     settings = Settings()
@@ -365,6 +385,18 @@ def load_settings(root: Path, channel_models: Mapping[str, type[BaseModel]]) -> 
     return settings.model_copy(update={"channels": channels, "root": root.resolve()})
 
 
+def _hint_at_quotes(error: str, text: str) -> str:
+    """For `dataset = flowers`: what has letters and no quotes is the commonest mistake."""
+    if (at := re.search(r"at line (\d+)", error)) is None:
+        return ""
+    line = text.splitlines()[int(at[1]) - 1].partition("#")[0]
+    if (bare := re.fullmatch(r"""\s*([\w.-]+)\s*=\s*([^"'\[{\s][^"']*?)\s*""", line)) is None:
+        return ""
+    if bare[2].lower() in ("true", "false", "yes", "no", "on", "off"):
+        return f"; write {bare[1]} = true, or false"
+    return f"; text stands in quotes: {bare[1]} = {_toml(bare[2])}"
+
+
 def _validate_channels(
     table: object, models: Mapping[str, type[BaseModel]], problems: list[str]
 ) -> dict[str, BaseModel]:
@@ -376,7 +408,7 @@ def _validate_channels(
         where = f"channels.{name}"
         kind = entry.get("type") if isinstance(entry, dict) else None
         if not _is_name(name):
-            problems.append(f"{where}: a name is lower-case letters, digits, - and _, at most 40")
+            problems.append(f"{where}: {NAME_RULE}")
         elif not isinstance(kind, str):
             problems.append(f"{where}.type: missing; known types: {', '.join(sorted(models))}")
         elif kind not in models:
@@ -396,35 +428,104 @@ def _is_name(name: str) -> bool:
 
 
 def _describe(error: ValidationError, model: type[BaseModel], prefix: tuple[str, ...]) -> list[str]:
-    """One line per problem: the dotted key, what is wrong, and a near miss for unknown keys."""
+    """One line per problem: the dotted key, what is wrong, and what to write instead."""
     lines = []
     for detail in error.errors(include_url=False):
-        where = ".".join(str(part) for part in (*prefix, *detail["loc"]) if part != "[key]")
+        location = tuple(part for part in detail["loc"] if part != "[key]")
+        where = ".".join(str(part) for part in (*prefix, *location))
+        what = _what_is_wrong(detail, _field_at(model, location))
         if detail["type"] == "extra_forbidden":
-            known = _known_keys(model, detail["loc"][:-1])
-            key = str(detail["loc"][-1])
+            key = str(location[-1])
             home = _home_of(key)
-            hint = f"; it belongs under [{home}]" if home else _did_you_mean(key, known)
-            lines.append(f"{where}: unknown key{hint}")
-        else:
-            message = detail["msg"].removeprefix("Value error, ")
-            lines.append(f"{where}: {message[0].lower()}{message[1:]}" if where else message)
+            known = _keys(_model_at(model, location[:-1]))
+            what = "unknown key" + (
+                f"; it belongs under [{home}]" if home else _did_you_mean(key, known)
+            )
+        elif detail["type"].startswith(("model_", "dict_")):
+            what = f"{_toml(detail['input'])} is no table; write [{where}]"
+        lines.append(f"{where}: {what}" if where else what)
     return lines
 
 
-def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The keys allowed in the table at `location`, following nested sections."""
+_NO_SUCH_VALUE = {
+    "int_": "no whole number",
+    "float_": "no number",
+    "bool_": "neither true nor false",
+    "string_type": "no text",
+    "path_type": "no path",
+    "tuple_type": "no list",
+}
+"""By how pydantic's name for the error begins."""
+
+
+def _what_is_wrong(detail: ErrorDetails, field: FieldInfo | None) -> str:
+    """In the words of artbot.toml, with an example where the kind of value is wrong."""
+    kind, limits, value = detail["type"], detail.get("ctx", {}), _toml(detail["input"])
+    key = str(detail["loc"][-1]) if detail["loc"] else ""
+    example = f"; write {key} = {_example_of(field)}" if field and _example_of(field) else ""
+    for begin, words in _NO_SUCH_VALUE.items():
+        if kind.startswith(begin):
+            return f"{value} is {words}{example}"
+    match kind:
+        case "missing":
+            return f"missing{example}"
+        case "greater_than_equal":
+            return f"{value} is too small; the least is {limits['ge']:g}"
+        case "greater_than":
+            return f"{value} is too small; it must be more than {limits['gt']:g}"
+        case "less_than_equal":
+            return f"{value} is too large; the most is {limits['le']:g}"
+        case "string_too_short":
+            return f"empty{example}"
+        case "string_pattern_mismatch":
+            return NAME_RULE
+        case "literal_error":
+            return f"{value} is unknown; known are {limits['expected']}"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{message[0].lower()}{message[1:]}"
+
+
+def _example_of(field: FieldInfo) -> str:
+    """As it is written in artbot.toml; empty where there is none."""
+    default = None if field.default is PydanticUndefined else field.default
+    example = field.examples[0] if field.examples else default
+    return "" if example is None or isinstance(example, BaseModel) else _toml(example)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, str | Path):
+        return json.dumps(str(value), ensure_ascii=False)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(each) for each in value)}]"
+    return "a table" if isinstance(value, dict) else str(value)
+
+
+def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The table at `location`, following nested sections; None if none is known there."""
     annotation: Any = model
     for part in location:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            field = annotation.model_fields.get(str(part))
+            field = _keys(annotation).get(str(part))
             annotation = field.annotation if field else None
         else:  # dict[name, Section]: this part of the location is a name
             annotation = get_args(annotation)[-1:]
             annotation = annotation[0] if annotation else None
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [name for name in annotation.model_fields if name != "root"]
-    return []
+    is_table = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return annotation if is_table else None
+
+
+def _field_at(model: type[BaseModel], location: tuple[int | str, ...]) -> FieldInfo | None:
+    return _keys(_model_at(model, location[:-1])).get(str(location[-1])) if location else None
+
+
+def _keys(model: type[BaseModel] | None) -> dict[str, FieldInfo]:
+    """What may stand in that table, by the key that people write."""
+    fields = model.model_fields if model else {}
+    return {field.alias or name: field for name, field in fields.items() if name != "root"}
 
 
 def _home_of(key: str) -> str | None:
@@ -443,15 +544,18 @@ def _did_you_mean(word: str, known: Any) -> str:
     return f"; known are {', '.join(sorted(known))}" if known else ""
 
 
+def _is_handed_over(path: Path) -> bool:
+    """Whether systemd or a container engine put it there when the service began: a copy of the file that
+    people change, and read-only for everybody in the service's own namespace."""
+    return path.resolve().is_relative_to("/run")
+
+
 def _read_secret_file(path: Path) -> str:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise ConfigError(f"secret_file {path} is no plain file.")
-        # Container engines and systemd mount secrets read-only for everybody in their own namespace.
-        if status.st_mode & (stat.S_IRGRP | stat.S_IROTH) and not path.resolve().is_relative_to(
-            "/run"
-        ):
+        if status.st_mode & (stat.S_IRGRP | stat.S_IROTH) and not _is_handed_over(path):
             raise ConfigError(f"secret_file {path} can be read by others. Run: chmod 600 {path}")
         value = path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from zoneinfo import available_timezones
 
@@ -13,14 +14,15 @@ from artbot.files import write_atomically
 
 FOLDERS = ("datasets", "checkpoints", "db", "works")
 SECRET_FILE = Path("secrets/webhook")
+EMPTY = " (empty)"
 TEMPLATE = Path(__file__).with_name("artbot.example.toml")
 
 
 def make_workplace(folder: Path) -> list[str]:
     """Fill `folder` (made if need be) with what it lacks; returns what was made, relative to it.
 
-    Nothing that is there is changed. A database that was lost is replaced by an empty one: who does not want
-    that restores a backup instead. Raises UsageError if it lacks nothing, or cannot be written.
+    Nothing that is there is changed. A database that was lost is replaced by an empty one, which a backup can
+    still take the place of (`backup_of_lost`). Raises UsageError if it lacks nothing, or cannot be written.
     """
     try:
         made = [f"{name}/" for name in FOLDERS if not (folder / name).is_dir()]
@@ -42,7 +44,7 @@ def make_workplace(folder: Path) -> list[str]:
             write_atomically(config, text.encode())
             made.append(CONFIG_FILE)
         elif anew := _begin_anew(folder):
-            made.append(f"{anew} (empty)")
+            made.append(f"{anew}{EMPTY}")
     except OSError as error:
         raise UsageError(
             f"cannot make a workplace in {folder}: {error.strerror} ({error.filename})."
@@ -50,6 +52,19 @@ def make_workplace(folder: Path) -> list[str]:
     if not made:
         raise UsageError(f"{folder} is a workplace already and lacks nothing; nothing was changed.")
     return made
+
+
+def backup_of_lost(folder: Path, made: Sequence[str]) -> Path | None:
+    """The newest backup of the database in whose place make_workplace has just made an empty one, if that is
+    what happened."""
+    if not any(thing.endswith(EMPTY) for thing in made):
+        return None
+    from artbot.upkeep.backup import newest_backup
+    from artbot.workplace import open_workplace
+
+    workplace = open_workplace(folder)
+    newest = newest_backup(workplace.settings.backups, workplace.clock())
+    return newest.path if newest else None
 
 
 def _begin_anew(folder: Path) -> Path | None:

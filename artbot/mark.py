@@ -32,6 +32,9 @@ class Mark:
     """The newest attempt that was about to be sent; 0 if none ever was."""
     attempt: str = ""
     """What it was, in words that fit no other: a database that was put back gives the number again."""
+    latest_day: str = ""
+    """The latest day of a batch of which anything was about to be sent, as 2026-11-21: a clock that was ahead
+    may have made one that comes again."""
 
     def is_older(self, than: Mark) -> bool:
         """Whether a database that stands here, as far as the attempt that `than` names, has lost something

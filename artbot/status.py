@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
-from artbot.domain.calendar import next_due
 from artbot.domain.candidate import BatchState, CandidateState
 from artbot.domain.channel import ChannelState
-from artbot.domain.delivery import NEEDS_A_PERSON, WAITING, DeliveryState
+from artbot.domain.delivery import WAITING, DeliveryState
+from artbot.errors import NoCheckpoint
+from artbot.upkeep.needs import (
+    Problem,
+    channels_and_deliveries,
+    doubted_clock,
+    generators,
+    missing_pictures,
+    missing_secrets,
+    quarantined_works,
+    to_be_painted,
+    unsent_works,
+)
 from artbot.workplace import Workplace
 from db.models import Batch, Candidate, ChannelStatus, Delivery
 
@@ -19,11 +32,30 @@ RECENT = timedelta(days=7)
 
 @dataclass(frozen=True)
 class NextBatch:
-    """When a schedule comes round."""
+    """The next day of a schedule that has no batch yet."""
 
     schedule: str
     due_at: datetime
+    """In the past while nobody got to it."""
+    is_first: bool
+    """It is due already and the schedule has no batch yet: who begins at noon need not wait for a day."""
     timezone: str
+    waits_for: str | None
+    """What keeps one that is due from being made; None for one to come, or if only a generator is missing."""
+    checkpoint: str | None
+    """What paints it as things are now."""
+    checkpoint_facts: str | None
+    no_checkpoint: str | None
+    """Why nothing can paint it."""
+
+
+@dataclass(frozen=True)
+class UnfinishedBatch:
+    """Planned, or begun, and not all painted."""
+
+    key: str
+    due_at: datetime
+    waits_for: str
 
 
 @dataclass(frozen=True)
@@ -34,13 +66,14 @@ class Status:
     worker: str | None
     """Who renders and sends now, None if nobody does."""
     checkpoint: str | None
-    """The latest checkpoint whose manifest is in order."""
+    """The latest that nothing is known against. What paints a schedule stands with it."""
     checkpoint_facts: str | None
     refused_checkpoints: dict[str, str]
-    """Reason by name: those without a usable manifest."""
+    """Reason by name: those without a usable manifest, and those not tried again."""
     next_batches: list[NextBatch]
-    unfinished_batches: dict[str, str]
-    """What each waits for, by key."""
+    unfinished_batches: list[UnfinishedBatch]
+    unmade_batches: dict[str, str]
+    """Of the last seven days those that are not whole, and why, by key."""
     num_pending: int
     num_approved: int
     num_published: int
@@ -48,108 +81,186 @@ class Status:
     num_published_recently: int
     """Likewise, in the last seven days."""
     num_without_channel: int
-    """Works approved while no channel was configured: they go nowhere until approved again."""
+    """Works approved while no channel was configured: they go nowhere until approved again. They need you
+    once there is a channel."""
     num_waiting: int
     """Deliveries queued or waiting to be tried again, to channels that are configured."""
     next_delivery_at: datetime | None
-    """Not before its channel has rested; None while all that wait have a channel that is stopped."""
+    """Not before its channel has rested; None while all that wait have a channel that is stopped. In the
+    past while nobody got to it."""
+    has_channels: bool
+    """Whether artbot.toml has any."""
     stopped_channels: dict[str, str]
     """What was said of each that is paused or disabled, by name."""
-    failed_deliveries: dict[int, str]
-    """Work, channel and last error by id: what waits for a person."""
-    unknown_channels: dict[str, int]
-    """Waiting deliveries to channels that artbot.toml no longer has."""
+    needs_you: list[Problem]
+    """What waits for a person, with what helps."""
 
 
 def read_status(workplace: Workplace) -> Status:
     """Ask the database and the checkpoints folder. Raises DatabaseError."""
+    from artbot.studio.planning import next_due_at
     from artbot.studio.refusals import refused_for_good
     from artbot.studio.registry import list_checkpoints
 
     now = workplace.clock()
     settings = workplace.settings
+    worker = workplace.current_worker()
+    doubt = doubted_clock(workplace)
     entries = list_checkpoints(settings.checkpoints)
     held_back = refused_for_good(workplace.database)
-    usable = [e.manifest for e in entries if e.manifest and not held_back.of(e.manifest)]
+    usable = [e for e in entries if e.manifest and not held_back.of(e.manifest)]
     latest = usable[0] if usable else None
     refused = {e.name: e.refusal for e in entries if e.refusal}
     refused |= {
         e.name: held.reason for e in entries if e.manifest and (held := held_back.of(e.manifest))
     }
+    painters = generators(workplace)
+    unsent = unsent_works(workplace)
+    with workplace.database.read() as session:
+        begun = set(session.scalars(select(Batch.schedule).distinct()))
+
+    def held_up(schedule: str) -> str:
+        if doubt:
+            return "waits for the clock to be right"
+        if worker:
+            return "the worker makes it"
+        several = len(settings.schedules) > 1
+        command = f"artbot batch --schedule {schedule}" if several else "artbot batch"
+        known = schedule in settings.schedules
+        return f"nobody is at work: `{command if known else 'artbot daemon --once'}` makes it now"
+
+    def next_of(name: str) -> NextBatch:
+        due_at = next_due_at(workplace.database, name, settings.schedules[name], now)
+        found = painters[name]
+        entry = None if isinstance(found, NoCheckpoint) else found
+        return NextBatch(
+            schedule=name,
+            due_at=due_at,
+            is_first=due_at <= now and name not in begun,
+            timezone=settings.schedules[name].timezone,
+            waits_for=held_up(name) if due_at <= now and entry else None,
+            checkpoint=entry.name if entry else None,
+            checkpoint_facts=entry.facts if entry else None,
+            no_checkpoint=None if entry else str(found),
+        )
+
+    def unfinished(batch: Batch) -> UnfinishedBatch:
+        painter = painters.get(batch.schedule)
+        if batch.state == BatchState.PLANNED and isinstance(painter, NoCheckpoint):
+            # Where there are others, the schedule's own line tells why none of them will do.
+            why = "" if latest else f": {painter}"
+            return UnfinishedBatch(batch.key, batch.due_at, f"waits for a generator{why}")
+        last = f" (last time: {batch.reason})" if batch.reason else ""
+        return UnfinishedBatch(batch.key, batch.due_at, held_up(batch.schedule) + last)
+
     with workplace.database.read() as session:
         by_state = dict(
             session.execute(select(Candidate.state, func.count()).group_by(Candidate.state)).all()
         )
         published = select(func.count(Delivery.candidate_id.distinct())).where(
-            Delivery.state == DeliveryState.DELIVERED
+            # Also what is sent again since. Every state is named, so that an index leads to the rows.
+            Delivery.state.in_(list(DeliveryState)),
+            Delivery.delivered_at.is_not(None),
         )
-        unfinished = session.execute(
-            select(Batch.key, Batch.reason).where(
-                Batch.state.in_([BatchState.PLANNED, BatchState.GENERATING])
-            )
-        )
-        failed = session.execute(
-            select(Delivery.id, Candidate.name, Delivery.channel, Delivery.last_error)
-            .join(Delivery.candidate)
-            .where(Delivery.state.in_(NEEDS_A_PERSON))
-        )
+        lying = session.scalars(
+            select(Batch)
+            .where(Batch.state.in_([BatchState.PLANNED, BatchState.GENERATING]))
+            .order_by(Batch.due_at, Batch.number)
+        ).all()
         waiting = session.execute(
             select(Delivery.channel, func.count(), func.min(Delivery.next_at))
             .where(Delivery.state.in_(WAITING))
             .group_by(Delivery.channel)
         ).all()
         standings = {standing.name: standing for standing in session.scalars(select(ChannelStatus))}
-        return Status(
-            workplace=str(settings.root),
-            worker=workplace.current_worker(),
-            checkpoint=latest.name if latest else None,
-            checkpoint_facts=(
-                f"{latest.size} px, learned from {latest.dataset.num_pictures} pictures of "
-                f"{latest.dataset.name}, {latest.kimg:g} kimg"
-                if latest
-                else None
+        unmade = _unmade(session, now)
+        num_published = session.scalar(published) or 0
+        num_recently = session.scalar(published.where(Delivery.delivered_at >= now - RECENT)) or 0
+    return Status(
+        workplace=str(settings.root),
+        worker=worker,
+        checkpoint=latest.name if latest else None,
+        checkpoint_facts=latest.facts if latest else None,
+        refused_checkpoints=refused,
+        next_batches=[next_of(name) for name in settings.schedules],
+        unfinished_batches=[unfinished(batch) for batch in lying],
+        unmade_batches=unmade,
+        num_pending=by_state.get(CandidateState.PENDING, 0),
+        num_approved=by_state.get(CandidateState.APPROVED, 0),
+        num_published=num_published,
+        num_published_recently=num_recently,
+        num_without_channel=len(unsent),
+        num_waiting=sum(n for name, n, _ in waiting if name in settings.channels),
+        next_delivery_at=min(
+            (
+                _not_resting(next_at, standings.get(name))
+                for name, _, next_at in waiting
+                if name in settings.channels and not _is_stopped(standings.get(name))
             ),
-            refused_checkpoints=refused,
-            next_batches=[
-                NextBatch(s.name, next_due(s, now), s.zone.key) for s in settings.schedule_list()
-            ],
-            unfinished_batches={
-                key: _waits_for(bool(latest), reason) for key, reason in unfinished
-            },
-            num_without_channel=session.scalar(
-                select(func.count()).where(
-                    Candidate.state == CandidateState.APPROVED,
-                    ~Candidate.deliveries.any(Delivery.state != DeliveryState.CANCELLED),
-                    ~Candidate.deliveries.any(Delivery.interventions.any(act="withdraw")),
-                )
-            )
-            or 0,
-            num_pending=by_state.get(CandidateState.PENDING, 0),
-            num_approved=by_state.get(CandidateState.APPROVED, 0),
-            num_published=session.scalar(published) or 0,
-            num_published_recently=session.scalar(
-                published.where(Delivery.delivered_at >= now - RECENT)
-            )
-            or 0,
-            num_waiting=sum(n for name, n, _ in waiting if name in settings.channels),
-            next_delivery_at=min(
-                (
-                    _not_resting(next_at, standings.get(name))
-                    for name, _, next_at in waiting
-                    if name in settings.channels and not _is_stopped(standings.get(name))
-                ),
-                default=None,
+            default=None,
+        ),
+        has_channels=bool(settings.channels),
+        stopped_channels={
+            name: f"{standings[name].state}: {standings[name].reason}"
+            for name in settings.channels
+            if _is_stopped(standings.get(name))
+        },
+        needs_you=[
+            *doubt,
+            *(
+                Problem(f"schedule {name} has no generator", to_be_painted(name, workplace))
+                for name, painter in painters.items()
+                if isinstance(painter, NoCheckpoint)
             ),
-            stopped_channels={
-                name: f"{standings[name].state}: {standings[name].reason}"
-                for name in settings.channels
-                if _is_stopped(standings.get(name))
-            },
-            failed_deliveries={
-                number: f"{work} to {channel}: {error}" for number, work, channel, error in failed
-            },
-            unknown_channels={name: n for name, n, _ in waiting if name not in settings.channels},
+            *missing_secrets(workplace, is_daemon_trusted=True),
+            *channels_and_deliveries(workplace),
+            *(_to_be_approved_again(unsent) if settings.channels else ()),
+            *quarantined_works(workplace),
+            *missing_pictures(workplace),
+        ],
+    )
+
+
+def _to_be_approved_again(unsent: list[int]) -> Iterator[Problem]:
+    if unsent:
+        yield Problem(
+            "approved before there was a channel, and so not going out: "
+            + ("1 work" if len(unsent) == 1 else f"{len(unsent)} works"),
+            f"artbot approve {' '.join(map(str, unsent))}",
         )
+
+
+def _unmade(session: Session, now: datetime) -> dict[str, str]:
+    """What became of the recent batches that are not whole, by key."""
+    batches = session.scalars(
+        select(Batch)
+        .where(
+            Batch.state.in_([BatchState.SKIPPED, BatchState.PARTIAL, BatchState.FAILED]),
+            Batch.due_at >= now - RECENT,
+        )
+        .order_by(Batch.due_at, Batch.number)
+    ).all()
+    failed = {
+        batch_id: (count, error)
+        for batch_id, count, error in session.execute(
+            select(Candidate.batch_id, func.count(), func.max(Candidate.error))
+            .where(
+                Candidate.batch_id.in_([batch.id for batch in batches]),
+                Candidate.state == CandidateState.FAILED,
+            )
+            .group_by(Candidate.batch_id)
+        )
+    }
+    told = {}
+    for batch in batches:
+        if batch.state == BatchState.SKIPPED:
+            told[batch.key] = f"skipped: {batch.reason}"
+        else:
+            count, error = failed.get(batch.id, (0, None))
+            told[batch.key] = f"{count} of {batch.num_candidates} could not be painted" + (
+                f": {error}" if error else ""
+            )
+    return told
 
 
 def _is_stopped(standing: ChannelStatus | None) -> bool:
@@ -160,10 +271,3 @@ def _not_resting(moment: datetime, standing: ChannelStatus | None) -> datetime:
     if standing is None or standing.rests_until is None:
         return moment
     return max(moment, standing.rests_until)
-
-
-def _waits_for(has_generator: bool, reason: str | None) -> str:
-    """`reason` is what the worker met last; a generator may have come, or the card be back, since."""
-    if not has_generator:
-        return reason or "a generator"
-    return "`artbot batch` makes it now" + (f" (last time: {reason})" if reason else "")

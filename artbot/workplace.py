@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from artbot.clock import BootClock, Clock, system_boot, system_clock
 from artbot.config import Settings, find_workplace, load_settings
 from artbot.domain.calendar import ClockMark, may_have_lost_time
+from artbot.domain.delivery import counted
 from artbot.errors import DatabaseError, StorageFailed
 from artbot.failpoints import failpoint
 from artbot.mark import Mark, left_over_marks, read_mark, write_mark
@@ -119,7 +120,8 @@ class Workplace:
         """What only a workplace has that had a database; None in a new one."""
         settings = self.settings
         signs = (settings.mark, settings.works / "generators", settings.backups)
-        return next((sign for sign in signs if sign.exists()), None)
+        pictures = settings.works.glob("*/*.png")
+        return next((sign for sign in signs if sign.exists()), None) or next(pictures, None)
 
     @cached_property
     def studio(self) -> Studio:
@@ -244,12 +246,8 @@ class Workplace:
         )
         if mark is None:
             write_mark(path, self._where_it_stands())
-        log.warning(
-            "%s: it was restored, or is another one. "
-            "%d deliveries may have been posted since and wait for you: artbot deliveries list",
-            why,
-            len(doubtful),
-        )
+        posted = f". {counted(len(doubtful))} may have been posted since: artbot deliveries list"
+        log.warning("%s: it was restored, or is another one%s", why, posted if doubtful else "")
 
     def _check_works_are_there(self, stands: Mark) -> None:
         """Raise StorageFailed for a folder that cannot be the one that was sent from."""
@@ -272,11 +270,12 @@ class Workplace:
             wanted = wanted.where(Attempt.id == attempt_id)
         with self.database.read() as session:
             row, found = session.get_one(WorkplaceRow, 1), session.scalar(wanted)
-        stands = Mark(row.workplace_id, row.generation, row.epoch)
-        if found is None:
-            return stands
-        words = f"of delivery {found.delivery_id}, begun {found.started_at.isoformat()}"
-        return replace(stands, attempt_id=found.id, attempt=words)
+            stands = Mark(row.workplace_id, row.generation, row.epoch)
+            if found is None:
+                return stands
+            words = f"of delivery {found.delivery_id}, begun {found.started_at.isoformat()}"
+            day = found.delivery.candidate.batch.local_date.isoformat()
+        return replace(stands, attempt_id=found.id, attempt=words, latest_day=day)
 
     def _remember(self, attempt_id: int | None) -> None:
         """Write the mark: the work has got as far as this attempt (None: as the database stands).
@@ -304,7 +303,8 @@ class Workplace:
             raise DatabaseUnusable(
                 "the database is older than what was done last: it was put back while it was in use"
             )
-        write_mark(path, self._where_it_stands(attempt_id))
+        now = self._where_it_stands(attempt_id)
+        write_mark(path, replace(now, latest_day=max(now.latest_day, there.latest_day)))
 
     def recover(self) -> None:
         """Close the attempts that no process will close any more. Only for the worker."""
@@ -356,9 +356,9 @@ class Workplace:
         now = ClockMark(self.clock(), *self.boot())
         if may_have_lost_time(now, last) and (n := doubt_recency(self.database, windows, now.at)):
             log.warning(
-                "more time may have passed than the clock says: %d deliveries may have been posted, and their "
-                "channel may recognise them no longer: artbot deliveries list",
-                n,
+                "more time may have passed than the clock says: %s may have been posted, and the channel may "
+                "recognise a repetition no longer: artbot deliveries list",
+                counted(n),
             )
 
     def accept_clock(self, actor: Actor) -> None:

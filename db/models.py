@@ -49,7 +49,7 @@ DELIVERY_STATES = (
     "cancelled",
 )
 CHANNEL_STATES = ("active", "paused", "disabled")
-ACTS = ("retry", "posted", "absent", "withdraw", "replay", "pause", "resume", "restore")
+ACTS = ("retry", "posted", "absent", "withdraw", "replay", "pause", "resume", "restore", "rest")
 OUTCOMES = ("delivered", "rejected", "unavailable", "unknown")
 
 
@@ -273,7 +273,8 @@ class Attempt(Base):
 
 
 class Intervention(Base):
-    """What a person did to a delivery or a channel, besides deciding about works. Only ever added to."""
+    """What was done to a delivery or a channel, besides deciding about works: by a person, or by artbot itself
+    (a pause, a rest, a restore). Only ever added to."""
 
     __tablename__ = "interventions"
     __table_args__ = (
@@ -352,6 +353,8 @@ class WorkplaceRow(Base):
     generation: Mapped[str] = mapped_column(Text)
     """Random; a restored database gets another."""
     restored_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    doubted_until: Mapped[date | None] = mapped_column(IsoDate)
+    """Works of batches up to this day may have been posted by what a restored database has forgotten."""
     backup_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When the backup was made that this database was restored from."""
     epoch: Mapped[int] = mapped_column(default=0)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from artbot.cli.common import json_option, local_time, print_json, say, this_actor, with_workplace
-from artbot.errors import UsageError
+from artbot.errors import ConfigError, UsageError
 from artbot.workplace import Workplace
 
 
@@ -79,11 +79,35 @@ def pause_command(workplace: Workplace, name: str, reason: str | None) -> None:
 @with_workplace
 def resume_command(workplace: Workplace, name: str, reason: str | None) -> None:
     """Open a paused, disabled or resting channel again, and queue what it held."""
+    from artbot.domain.delivery import counted
     from artbot.publishing.interventions import resume_channel
 
     _check_known(workplace, name)
     held = resume_channel(workplace.database, name, this_actor(reason), workplace.clock())
-    say(f"{name} is open" + (f"; {held} held deliveries are due now" if held else ""))
+    due = f"; {counted(held)} it held {'is' if held == 1 else 'are'} due now" if held else ""
+    say(f"{name} is open{due}")
+    _say_of_its_secret(workplace, name)
+
+
+def _say_of_its_secret(workplace: Workplace, name: str) -> None:
+    """Whoever resumes may just have mended it."""
+    from artbot.config import SecretReference
+    from artbot.publishing.channels import open_channel
+
+    settings = workplace.settings.channels[name]
+    if isinstance(settings, SecretReference) and (
+        held := settings.handed_over_as(workplace.settings.root)
+    ):
+        if workplace.current_worker() is not None:
+            say(
+                f"a running daemon has its secret from {held}, as it was when the daemon began: "
+                "if you changed it, restart the daemon"
+            )
+        return
+    try:
+        open_channel(workplace.settings, name)
+    except ConfigError as error:
+        say(f"nothing can be sent yet: {error}")
 
 
 def _check_known(workplace: Workplace, name: str) -> None:

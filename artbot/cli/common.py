@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from artbot.domain.delivery import delivery_words as delivery_words
+
 if TYPE_CHECKING:
+    from artbot.errors import WorkerBusy
     from artbot.publishing.interventions import Actor
     from artbot.review.decisions import Author
     from artbot.workplace import Workplace
-    from db.models import Candidate
+    from db.models import Candidate, Delivery
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -56,6 +59,14 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
+def busy_words(
+    busy: WorkerBusy, by_daemon: str, by_another: str = "Try again when it has ended."
+) -> str:
+    """Who is at work, and what to do about it: that depends on whether it is the daemon."""
+    is_daemon = str(busy).startswith("artbot daemon ")
+    return f"{busy} {by_daemon if is_daemon else by_another}"
+
+
 def local_time(moment: datetime, now: datetime) -> str:
     """`14:32` today, `tomorrow 07:00`, else `Mon 23 Nov 07:00`, in the machine's zone."""
     local, today = moment.astimezone(), now.astimezone().date()
@@ -68,11 +79,36 @@ def local_time(moment: datetime, now: datetime) -> str:
     return f"{local:%a %-d %b %H:%M}" if local.year == now.year else f"{local:%-d %b %Y %H:%M}"
 
 
-def delivery_words(state: str) -> str:
-    """A delivery's state as a person would say it; JSON keeps the state's own name."""
-    return {"queued": "waiting", "retry_wait": "not yet", "sending": "on the wire"}.get(
-        state, state
-    )
+def kept_by(workplace: Workplace) -> Callable[[Delivery], str | None]:
+    """A function that says what a waiting delivery waits for besides its time; None: for nothing."""
+    from artbot.domain.channel import ChannelState
+    from artbot.domain.delivery import WAITING
+    from artbot.publishing.reading import channel_standings
+
+    standings, now = channel_standings(workplace.database), workplace.clock()
+
+    def keeper(delivery: Delivery) -> str | None:
+        name = delivery.channel
+        standing = standings.get(name)
+        if delivery.state not in WAITING:
+            return None
+        if name not in workplace.settings.channels:
+            return f"artbot.toml has no channel {name}"
+        if standing is None:
+            return None
+        if standing.state != ChannelState.ACTIVE:
+            return f"{name} is {standing.state} (artbot channels resume {name})"
+        rests_until = standing.rests_until
+        if rests_until is not None and rests_until > max(now, delivery.next_at):
+            return f"{name} rests until {local_time(rests_until, now)}"
+        return None
+
+    return keeper
+
+
+def due_words(moment: datetime, now: datetime) -> str:
+    """When a waiting delivery that nothing keeps is tried: `now`, or the time."""
+    return "now" if moment <= now else local_time(moment, now)
 
 
 def this_author() -> Author:

@@ -11,8 +11,9 @@ from threading import Event
 
 import click
 
-from artbot.cli.common import say, with_workplace
+from artbot.cli.common import busy_words, say, with_workplace
 from artbot.cli.stopping import stop_requests
+from artbot.errors import WorkerBusy
 from artbot.redaction import RedactingFormatter
 from artbot.workplace import Workplace
 
@@ -44,7 +45,11 @@ def daemon_command(workplace: Workplace, context: click.Context, once: bool) -> 
     supervision = Supervision(os.environ)
     with stop_requests(request_stop) as should_stop, ExitStack() as work:
         if once:
-            work.enter_context(workplace.work("daemon"))
+            try:
+                work.enter_context(workplace.work("daemon"))
+            except WorkerBusy as busy:
+                by_itself = "It does what is due by itself: there is nothing to do."
+                raise WorkerBusy(busy_words(busy, by_itself)) from busy
         elif (opened := take_over(work, workplace, stop, supervision)) is None:
             return
         else:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from artbot.cli.common import json_option, local_time, print_json, say, this_actor, with_workplace
-from artbot.errors import ConfigError, DatabaseError, StorageFailed
+from artbot.cli.common import (
+    busy_words,
+    json_option,
+    local_time,
+    print_json,
+    say,
+    this_actor,
+    with_workplace,
+)
+from artbot.errors import ConfigError, DatabaseError, StorageFailed, WorkerBusy
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:
     from artbot.mark import Mark
+
+STOP_IT_FIRST = (
+    "Stop it, and every daemon that stands by (sudo systemctl stop artbot, docker compose stop, or Ctrl-C where "
+    "it runs); then restore, and start it again."
+)
 
 
 @click.group("db")
@@ -72,18 +85,25 @@ def list_command(workplace: Workplace, as_json: bool) -> None:
 @json_option
 @with_workplace
 def restore_command(workplace: Workplace, backup: Path, as_json: bool) -> None:
-    """Put a backup in the place of the database; the one it replaces is kept beside it.
+    """Put a backup in the place of the database; the one it replaces is kept beside it. FILE is a path, or
+    a name in db/backups (`artbot db list`).
 
     What was approved or posted after the backup is not in it. So that nothing is posted twice, deliveries
     to channels that would not recognise a repetition become uncertain and wait for you.
     """
+    from artbot.domain.delivery import counted
     from artbot.publishing.channels import recognition
-    from artbot.upkeep.backup import give_to_owner_of, restore
+    from artbot.upkeep.backup import give_to_owner_of, pictures_unknown_to, restore
     from artbot.worker import hold_worker
 
     settings = workplace.settings
     path = _sqlite_file(workplace)
-    with hold_worker(settings.lock, "db restore"):
+    backup = _found(backup, settings.backups)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hold_worker(settings.lock, "db restore"))
+        except WorkerBusy as busy:
+            raise WorkerBusy(busy_words(busy, STOP_IT_FIRST)) from busy
         with suppress(
             PermissionError
         ):  # the lock may have been made just now, and the daemon needs it
@@ -97,16 +117,28 @@ def restore_command(workplace: Workplace, backup: Path, as_json: bool) -> None:
             this_actor(f"restored from {backup.name}"),
             workplace.clock(),
         )
+        unknown = pictures_unknown_to(path, settings.works)
     if as_json:
-        print_json({"replaced": replaced, "num_uncertain": num_doubtful})
+        print_json(
+            {
+                "replaced": replaced,
+                "num_uncertain": num_doubtful,
+                "num_unknown_pictures": len(unknown),
+            }
+        )
         return
     say(f"{path} is the state of {backup.name} again")
     if replaced:
         say(f"the one it replaces is {replaced}")
-    if num_doubtful:
+    if unknown:
         say(
-            f"{num_doubtful} deliveries may have been posted since the backup: artbot deliveries list"
+            f"{len(unknown)} picture{'s are' if len(unknown) > 1 else ' is'} newer than the backup, which knows "
+            f"nothing of what was decided about {'them' if len(unknown) > 1 else 'it'}, from {unknown[0]} on: the "
+            "files stay, and batches of the last 36 hours are made again"
         )
+    if num_doubtful:
+        say(f"{counted(num_doubtful)} may have been posted since: artbot deliveries list")
+    say("now start the daemon again, or see what waits: artbot status")
 
 
 @db_command.command("check")
@@ -144,6 +176,13 @@ def check_command(workplace: Workplace, as_json: bool) -> None:
         raise SystemExit(1)
     if not as_json:
         say("the database is sound")
+
+
+def _found(backup: Path, backups: Path) -> Path:
+    """What a person calls the backup: a path, or its name in db/backups."""
+    named = [backups / backup.name, backups / f"{backup.name}.sqlite3"]
+    candidates = [backup, *(named if len(backup.parts) == 1 else [])]
+    return next((path for path in candidates if path.is_file()), backup)
 
 
 def _mark_or_none(path: Path) -> Mark | None:

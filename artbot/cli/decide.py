@@ -10,19 +10,22 @@ import click
 
 from artbot.cli.common import (
     candidate_facts,
+    delivery_words,
+    due_words,
     json_option,
-    local_time,
+    kept_by,
     print_json,
     say,
     this_author,
     with_workplace,
 )
+from artbot.domain.delivery import WAITING
 from artbot.errors import ArtbotError, UsageError
 from artbot.redaction import redact
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:
-    from db.models import Candidate
+    from db.models import Candidate, Delivery
 
 _IDS = click.argument("ids", metavar="ID…", nargs=-1, required=True)
 
@@ -62,25 +65,31 @@ def approve_command(
         lambda number: approve(workplace.review, number, author, words, channels or None),
     )
 
+    keeper = kept_by(workplace)
+
     def tell(candidate: Candidate) -> str:
-        now = workplace.clock()
-        deliveries = candidate.deliveries
-        if not deliveries:
+        if not candidate.deliveries:
             return (
                 f"{candidate.id} ({candidate.name}) is approved. No channel is configured, so it goes "
                 f"nowhere yet: once there is one, `artbot approve {candidate.id}` again sends it."
             )
-        going = [
-            f"{d.channel} {'now' if d.next_at <= now else 'at ' + local_time(d.next_at, now)}"
-            if d.state in ("queued", "retry_wait")
-            else f"{d.channel}: {d.state}"
-            for d in deliveries
-        ]
-        return f"{candidate.id} ({candidate.name}) is approved: {', '.join(going)}"
+        going = [_going(delivery, keeper(delivery), workplace) for delivery in candidate.deliveries]
+        return f"{candidate.id} ({candidate.name}) is approved: {'; '.join(going)}"
 
     _finish(workplace, decided, tell, as_json)
     if not as_json:
-        _hint_how_it_goes_out(workplace, decided.done)
+        _hint_how_it_goes_out(workplace, decided.done, keeper)
+
+
+def _going(delivery: Delivery, keeper: str | None, workplace: Workplace) -> str:
+    """Where a delivery of a work that was just approved goes, and when."""
+    now = workplace.clock()
+    if delivery.state not in WAITING:
+        return f"{delivery.channel}: {delivery_words(delivery.state)}"
+    if keeper is not None:
+        return f"waits: {keeper}"
+    at = "" if delivery.next_at <= now else "at "
+    return f"{delivery.channel} {at}{due_words(delivery.next_at, now)}"
 
 
 @click.command("reject")
@@ -161,17 +170,18 @@ def _finish(
         raise SystemExit(decided.errors[0][1].exit_code)
 
 
-def _hint_how_it_goes_out(workplace: Workplace, ids: list[int]) -> None:
+def _hint_how_it_goes_out(
+    workplace: Workplace, ids: list[int], keeper: Callable[[Delivery], str | None]
+) -> None:
     """How to take it back, and what sends it: only while something is waiting to be sent."""
     from artbot.review.reading import get_candidate
 
     now = workplace.clock()
     deliveries = [d for number in ids for d in get_candidate(workplace.database, number).deliveries]
-    if not any(delivery.state in ("queued", "retry_wait") for delivery in deliveries):
-        return
-    if any(delivery.state == "queued" and delivery.next_at > now for delivery in deliveries):
+    waiting = [delivery for delivery in deliveries if delivery.state in WAITING]
+    if any(delivery.state == "queued" and delivery.next_at > now for delivery in waiting):
         say(f"until then: artbot undo {' '.join(str(number) for number in ids)}")
-    if workplace.current_worker() is None:
+    if any(keeper(d) is None for d in waiting) and workplace.current_worker() is None:
         say(
             "no daemon is running: start `artbot daemon`, or send what is due with `artbot publish`"
         )

@@ -10,13 +10,16 @@ import click
 
 from artbot.cli.common import (
     delivery_words,
+    due_words,
     json_option,
+    kept_by,
     local_time,
     print_json,
     say,
     this_actor,
     with_workplace,
 )
+from artbot.domain.delivery import WAITING
 from artbot.errors import ArtbotError, UsageError
 from artbot.workplace import Workplace
 
@@ -25,6 +28,26 @@ if TYPE_CHECKING:
 
 numbers_argument = click.argument("numbers", metavar="DELIVERY…", type=int, nargs=-1, required=True)
 reason_option = click.option("--reason", help="Why, for the log.")
+
+
+class LocalTime(click.DateTime):
+    """A moment by this machine's clock, without a zone."""
+
+    name = "time"
+
+    def __init__(self) -> None:
+        super().__init__(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        try:
+            moment: datetime = super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(
+                f"{value!r} is no time. Write one like 2026-11-21 or 2026-11-21T07:00.", param, ctx
+            )
+        return moment
 
 
 @click.group("deliveries")
@@ -54,13 +77,18 @@ def list_command(workplace: Workplace, everything: bool, limit: int, as_json: bo
             else "nothing is on its way (`--all` shows what has arrived)"
         )
         return
-    now = workplace.clock()
+    now, keeper = workplace.clock(), kept_by(workplace)
     click.echo(f"{'':5}  {'work':28}  {'channel':16}  {'state':11}  {'when':>16}")
     for row in rows:
-        when = row.delivered_at or (row.next_at if row.state in ("queued", "retry_wait") else None)
+        kept = keeper(row)
+        when, why = "-", [f"waits: {kept}" if kept else "", row.last_error or ""]
+        if row.state in WAITING:
+            when = "-" if kept else due_words(row.next_at, now)
+        elif row.delivered_at:
+            when = local_time(row.delivered_at, now)
         click.echo(
             f"{row.id:5}  {row.candidate.name:28}  {row.channel:16}  {delivery_words(row.state):11}  "
-            f"{local_time(when, now) if when else '-':>16}  {row.last_error or ''}"
+            f"{when:>16}  {'; '.join(filter(None, why))}"
         )
     _say_what_helps(rows)
 
@@ -80,8 +108,10 @@ def show_command(workplace: Workplace, number: int, as_json: bool) -> None:
     now = workplace.clock()
     click.echo(f"{row.id}: {row.candidate.name} to {row.channel}, {delivery_words(row.state)}")
     click.echo(f"  key       {row.delivery_key}")
-    if row.state in ("queued", "retry_wait"):
-        click.echo(f"  next try  {local_time(row.next_at, now)}")
+    if kept := kept_by(workplace)(row):
+        click.echo(f"  waits     {kept}")
+    elif row.state in WAITING:
+        click.echo(f"  next try  {due_words(row.next_at, now)}")
     if row.delivered_at:
         click.echo(f"  delivered {local_time(row.delivered_at, now)}")
     if row.remote_url:
@@ -102,6 +132,8 @@ def retry_command(
     workplace: Workplace, numbers: tuple[int, ...], reason: str | None, as_json: bool
 ) -> None:
     """Make held, failed, dead or waiting deliveries due now, undo time or not.
+
+    Refused while their channel is paused: it is resumed first.
 
     The receiver sees the same id as before. One that was given up has all its attempts before it again.
     """
@@ -189,8 +221,8 @@ def withdraw_command(
 @click.option(
     "--since",
     required=True,
-    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]),
-    help="Local time of this machine.",
+    type=LocalTime(),
+    help="2026-11-21 or 2026-11-21T07:00, by this machine's clock.",
 )
 @reason_option
 @json_option
@@ -223,9 +255,10 @@ def replay_command(
     if as_json:
         print_json({"due": [_facts(row) for row in rows]})
         return
-    say(f"{len(rows)} delivered to {channel} since {since:%Y-%m-%d %H:%M} are due again")
-    if rows:
-        _say_who_sends(workplace)
+    kept = kept_by(workplace)(rows[0]) if rows else None
+    how = f"are to be sent again, but wait: {kept}" if kept else "are due again"
+    say(f"{len(rows)} delivered to {channel} since {since:%Y-%m-%d %H:%M} {how}")
+    _say_who_sends(workplace, rows)
 
 
 def _do(
@@ -249,18 +282,22 @@ def _do(
         failed = [{"id": number, "error": str(error)} for number, error in errors]
         print_json({done: [_facts(row) for row in rows], "errors": failed})
     else:
+        keeper = kept_by(workplace)
         for row in rows:
-            say(f"{row.id}: {row.candidate.name} to {row.channel} {words}")
+            kept = keeper(row)
+            how = f"waits: {kept}" if kept else words
+            say(f"{row.id}: {row.candidate.name} to {row.channel} {how}")
         for _, refusal in errors:
             say(f"Error: {refusal}")
-        if any(row.state == "queued" for row in rows):
-            _say_who_sends(workplace)
+        _say_who_sends(workplace, rows)
     if errors:
         raise SystemExit(errors[0][1].exit_code)
 
 
-def _say_who_sends(workplace: Workplace) -> None:
-    if workplace.current_worker() is None:
+def _say_who_sends(workplace: Workplace, rows: list[Delivery]) -> None:
+    keeper = kept_by(workplace)
+    is_due = any(row.state in WAITING and keeper(row) is None for row in rows)
+    if is_due and workplace.current_worker() is None:
         say("no daemon is running: send it with `artbot publish`")
 
 

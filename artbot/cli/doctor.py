@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import zip_longest
 
 import click
 
@@ -37,7 +38,8 @@ def doctor_command(workplace: Workplace, quick: bool, as_json: bool) -> None:
         click.echo(f"WRONG  {finding.title}: {finding.problems[0]}")
         for problem in finding.problems[1:]:
             click.echo(f"       {problem}")
-        click.echo(f"       remedy: {finding.remedy}")
+        for heading, remedy in zip_longest(["remedy:"], finding.remedies):
+            click.echo(f"       {heading or '':7} {remedy}")
     wrong = [finding for finding in findings if finding.problems]
     if as_json:
         print_json({"is_well": not wrong, "findings": [asdict(finding) for finding in findings]})

@@ -17,11 +17,17 @@ def init_command(folder: Path) -> None:
     Nothing that is already there is changed; in a workplace, what is missing is made again.
     """
     from artbot.config import CONFIG_FILE
-    from artbot.init import make_workplace
+    from artbot.init import backup_of_lost, make_workplace
 
     made = make_workplace(folder)
     if CONFIG_FILE not in made:
         say(f"{folder} was a workplace already; made again: {', '.join(made)}")
+        if backup := backup_of_lost(folder, made):
+            at = "" if folder == Path() else f" --workplace {folder}"
+            say(
+                "the database that was there is lost, with every decision in it. Its newest backup: "
+                f"artbot{at} db restore {backup.name}"
+            )
         return
     say(f"{folder / CONFIG_FILE} is written; have a look at it.")
     say("")

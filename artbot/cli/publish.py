@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from artbot.cli.common import (
+    busy_words,
     delivery_words,
     json_option,
     local_time,
@@ -15,10 +16,13 @@ from artbot.cli.common import (
     with_workplace,
 )
 from artbot.cli.stopping import stop_requests
+from artbot.errors import WorkerBusy
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:
     from artbot.publishing.outbox import Sent
+
+SENDS_BY_ITSELF = "It sends what is due by itself: there is nothing to do."
 
 
 @click.command("publish")
@@ -47,9 +51,12 @@ def publish_command(workplace: Workplace, context: click.Context, as_json: bool)
     outbox = workplace.outbox
     workplace.check_clock()
     with stop_requests(lambda: say("stopping after this delivery …")) as should_stop:
-        with workplace.work("publish"):
-            workplace.keep_working()
-            deliver_due(outbox, tell, should_stop)
+        try:
+            with workplace.work("publish"):
+                workplace.keep_working()
+                deliver_due(outbox, tell, should_stop)
+        except WorkerBusy as busy:
+            raise WorkerBusy(busy_words(busy, SENDS_BY_ITSELF)) from busy
         stopped = should_stop()
     if as_json:
         print_json([vars(one) for one in sent])

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from artbot.cli.common import json_option, local_time, print_json, with_workplace
 from artbot.workplace import Workplace
+
+if TYPE_CHECKING:
+    from artbot.status import NextBatch, Status
+
+SHOWN = 5
+"""So many lines of one kind."""
+
+Lines = list[tuple[str, str]]
 
 
 @click.command("status")
@@ -21,47 +32,78 @@ def status_command(workplace: Workplace, as_json: bool) -> None:
     if as_json:
         print_json(asdict(status))
         return
-    now = workplace.clock()
-    lines = [
+    for name, value in lines_of(status, workplace.clock()):
+        click.echo(f"{name:11} {value}")
+
+
+def lines_of(status: Status, now: datetime) -> Lines:
+    """What a person reads: a heading and its words, line by line."""
+    recently = f", {status.num_published_recently} of them in the last 7 days"
+    return [
         ("workplace", status.workplace),
         ("worker", status.worker or "none: start `artbot daemon`"),
-        (
-            "generator",
-            f"{status.checkpoint} ({status.checkpoint_facts})"
-            if status.checkpoint
-            else "none yet: train one with `artbot train --dataset NAME`",
+        *_batches(status, now),
+        ("to review", f"{status.num_pending}" + (" (artbot review)" if status.num_pending else "")),
+        ("going out", _going_out(status, now)),
+        ("published", f"{status.num_published}" + (recently if status.num_published else "")),
+        ("need you", f"{len(status.needs_you)}"),
+        *_listed(
+            "", [f"{need.what} ({need.remedy})" for need in status.needs_you], "artbot doctor"
         ),
     ]
-    lines += [("", f"{name} is refused: {why}") for name, why in status.refused_checkpoints.items()]
-    for batch in status.next_batches:
-        lines.append(("next batch", f"{batch.schedule}: {local_time(batch.due_at, now)}"))
-    lines += [("unfinished", f"{key}: {why}") for key, why in status.unfinished_batches.items()]
-    lines.append(
-        ("to review", f"{status.num_pending}" + (" (artbot review)" if status.num_pending else ""))
+
+
+def _batches(status: Status, now: datetime) -> Lines:
+    lines: Lines = []
+    if status.checkpoint is None:
+        lines.append(("generator", "none yet: train one with `artbot train --dataset NAME`"))
+    elif not status.next_batches:
+        lines.append(("generator", f"{status.checkpoint} ({status.checkpoint_facts})"))
+    lines += _listed(
+        "checkpoints",
+        [f"{name} is refused: {why}" for name, why in status.refused_checkpoints.items()],
+        "artbot checkpoints",
     )
-    going = f"{status.num_waiting}"
-    if status.next_delivery_at:
-        going += f", the next at {local_time(status.next_delivery_at, now)}"
-    lines.append(("going out", going))
-    if status.num_without_channel:
-        waits = "approved before there was a channel (`artbot approve ID` again sends them)"
-        lines.append(("", f"{status.num_without_channel} {waits}"))
-    lines += [
-        ("", f"channel {name} is {why} (artbot channels resume {name})")
-        for name, why in status.stopped_channels.items()
-    ]
-    lines += [
-        ("", f"{count} to channel {name}, which artbot.toml does not have")
-        for name, count in status.unknown_channels.items()
-    ]
-    lines.append(
-        (
-            "published",
-            f"{status.num_published}, {status.num_published_recently} of them in the last 7 days",
-        )
-    )
-    failed = status.failed_deliveries
-    lines.append(("need you", f"{len(failed)}" + (" (artbot deliveries list)" if failed else "")))
-    lines += [("", f"delivery {number}: {error}") for number, error in list(failed.items())[:5]]
-    for name, value in lines:
-        click.echo(f"{name:11} {value}")
+    lines += [("next batch", _next_batch(batch, status, now)) for batch in status.next_batches]
+    for batch in status.unfinished_batches:
+        due = f"{_when(batch.due_at, now)}; " if batch.due_at <= now else ""
+        lines.append(("unfinished", f"{batch.key}: {due}{batch.waits_for}"))
+    lines += [("not made", f"{key}: {why}") for key, why in status.unmade_batches.items()]
+    return lines
+
+
+def _next_batch(batch: NextBatch, status: Status, now: datetime) -> str:
+    when = "the first" if batch.is_first else _when(batch.due_at, now)
+    words = f"{batch.schedule}: {when}"
+    if batch.checkpoint is not None:
+        words += f", painted by {batch.checkpoint} ({batch.checkpoint_facts})"
+    elif status.checkpoint is None:
+        words += ", once there is a generator"
+    else:
+        words += f", but {batch.no_checkpoint}"
+    return words + (f"; {batch.waits_for}" if batch.waits_for else "")
+
+
+def _going_out(status: Status, now: datetime) -> str:
+    words = f"{status.num_waiting}"
+    if status.num_without_channel and not status.has_channels:
+        return f"{words}; {status.num_without_channel} approved, with no channel to go to"
+    at = status.next_delivery_at
+    if at is None:
+        return words
+    if at > now:
+        return f"{words}, the next at {local_time(at, now)}"
+    start = "" if status.worker else "; nobody is at work: `artbot publish` sends them now"
+    return f"{words}, {_when(at, now)}{start}"
+
+
+def _when(moment: datetime, now: datetime) -> str:
+    told = local_time(moment, now)
+    return told if moment > now else f"due since {told}"
+
+
+def _listed(heading: str, told: Sequence[str], command: str) -> Lines:
+    lines = [(heading if index == 0 else "", line) for index, line in enumerate(told[:SHOWN])]
+    if len(told) > SHOWN:
+        lines.append(("", f"and {len(told) - SHOWN} more: {command}"))
+    return lines

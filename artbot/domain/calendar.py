@@ -17,6 +17,8 @@ CATCH_UP = timedelta(hours=36)
 """A day missed by less than this (power cut, laptop closed) is still made; older days are skipped."""
 
 EVERY_DAY = frozenset(range(7))
+EASTERNMOST = timedelta(hours=14)
+"""No time zone is further ahead of UTC: there a day begins first."""
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
 """Clocks are put right by so much without anybody minding."""

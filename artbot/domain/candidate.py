@@ -14,7 +14,7 @@ class BatchState(StrEnum):
     READY = "ready"  # every candidate has its picture
     PARTIAL = "partial"  # some candidates failed for good
     FAILED = "failed"  # all of them did
-    SKIPPED = "skipped"  # the day passed without a batch; `reason` says why
+    SKIPPED = "skipped"  # it is not made; `reason` says why
 
 
 class CandidateState(StrEnum):
@@ -35,7 +35,11 @@ BATCH = Machine(
         Move(None, _B.PLANNED, "its day is due, or a person asks for one more"),
         Move(None, _B.SKIPPED, "the day is found to have passed too long ago"),
         Move(_B.PLANNED, _B.GENERATING, "a generator paints; seeds are written down"),
-        Move(_B.PLANNED, _B.SKIPPED, "no generator could be used in time"),
+        Move(
+            _B.PLANNED,
+            _B.SKIPPED,
+            "no generator could be used in time; an extra one could not be begun at once",
+        ),
         Move(_B.GENERATING, _B.READY, "every candidate has its picture"),
         Move(_B.GENERATING, _B.PARTIAL, "some could not be rendered"),
         Move(_B.GENERATING, _B.FAILED, "none could be rendered"),

@@ -1,7 +1,8 @@
 """The life of a channel: open to send through, paused until a person acts, or resting after failures.
 
 The breaker is no state but a time, `rests_until`: after several failures in a row nothing is sent
-through the channel until then, then one delivery tries, and its outcome decides for all the others.
+through the channel until then, then one delivery tries, and its outcome decides for all the others. That
+it begins is told in the log, once for as long as nothing gets through.
 """
 
 from __future__ import annotations

@@ -118,6 +118,18 @@ SEND_WITHIN = timedelta(seconds=30)
 """From the claim to the socket. A process that was stopped longer in between sends nothing."""
 
 
+def delivery_words(state: str) -> str:
+    """A delivery's state as a person would say it; JSON keeps the state's own name."""
+    return {"queued": "waiting", "retry_wait": "not yet", "sending": "on the wire"}.get(
+        state, state
+    )
+
+
+def counted(num_deliveries: int) -> str:
+    """`1 delivery`, `3 deliveries`."""
+    return f"{num_deliveries} {'delivery' if num_deliveries == 1 else 'deliveries'}"
+
+
 def wait_after(num_attempts: int, random_share: float, retry_after_s: float | None) -> float | None:
     """Seconds until the next attempt, None when all are spent.
 

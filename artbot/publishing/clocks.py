@@ -24,7 +24,7 @@ from artbot.domain.delivery import (
 )
 from artbot.publishing.acts import Actor, log_of_channel
 from db.engine import Database
-from db.models import Attempt, ChannelStatus, Delivery, Intervention
+from db.models import Attempt, ChannelStatus, Delivery, Intervention, WorkplaceRow
 
 _RECENT_NO_MORE = (
     "it may have been posted, and the clock was wrong since: whether the channel would recognise a repetition, "
@@ -78,14 +78,20 @@ def open_attempts(delivery: Delivery, session: Session, now: datetime) -> list[A
         for i in delivery.interventions
         if i.act == "absent"
     ]
-    dated = (_Dated(a, _began_at(a, accepted, now)) for a in delivery.attempts)
+    dated = (_Dated(a, _believed(a.started_at, accepted, now)) for a in delivery.attempts)
     return [one.attempt for one in may_have_landed(dated, absent_at)]
 
 
 def last_began_at(delivery: Delivery, session: Session, now: datetime) -> datetime | None:
     """When its last attempt began at the latest, by dates that can be believed."""
     accepted = _accepted(session)
-    return max((_began_at(a, accepted, now) for a in delivery.attempts), default=None)
+    return max((_believed(a.started_at, accepted, now) for a in delivery.attempts), default=None)
+
+
+def restored_at(session: Session, now: datetime) -> datetime | None:
+    """When an old database was put in place last, by a date that can be believed; None if none ever was."""
+    at = session.get_one(WorkplaceRow, 1).restored_at
+    return at and _believed(at, _accepted(session), now)
 
 
 @dataclass(frozen=True)
@@ -100,10 +106,10 @@ class _Dated:
         return self.attempt.outcome
 
 
-def _began_at(attempt: Attempt, accepted: list[tuple[int, datetime]], now: datetime) -> datetime:
-    if attempt.started_at <= now or not accepted:
-        return attempt.started_at
-    return min(attempt.started_at, accepted[-1][1])
+def _believed(at: datetime, accepted: list[tuple[int, datetime]], now: datetime) -> datetime:
+    if at <= now or not accepted:
+        return at
+    return min(at, accepted[-1][1])
 
 
 def _accepted(session: Session) -> list[tuple[int, datetime]]:

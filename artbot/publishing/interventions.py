@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
+from artbot.domain.calendar import EASTERNMOST
 from artbot.domain.candidate import CandidateState
 from artbot.domain.channel import CHANNEL, ChannelState
 from artbot.domain.delivery import (
@@ -21,12 +22,13 @@ from artbot.domain.delivery import (
     RETRIABLE,
     WAITING,
     DeliveryState,
+    delivery_words,
 )
 from artbot.errors import NotAllowed, UsageError
 from artbot.mark import Mark
 from artbot.publishing.acts import Actor as Actor
 from artbot.publishing.acts import log_of_channel, log_of_delivery
-from artbot.publishing.clocks import last_began_at, open_attempts
+from artbot.publishing.clocks import last_began_at, open_attempts, restored_at
 from artbot.publishing.reading import find_delivery
 from artbot.publishing.standing import get_standing, note_success, stop
 from db.engine import Database
@@ -43,9 +45,7 @@ def retry(database: Database, delivery_id: int, actor: Actor, now: datetime) -> 
     with database.write() as session:
         delivery = find_delivery(session, delivery_id)
         if delivery.state not in (*RETRIABLE, *WAITING):
-            raise NotAllowed(
-                f"delivery {delivery_id} is {delivery.state}: {_instead_of_retry(delivery)}"
-            )
+            raise NotAllowed(f"{_how_it_is(delivery)}: {_instead_of_retry(delivery)}")
         candidate = delivery.candidate
         if candidate.state == CandidateState.QUARANTINED:
             raise NotAllowed(
@@ -83,9 +83,7 @@ def resolve(
     with database.write() as session:
         delivery = find_delivery(session, delivery_id)
         if delivery.state != DeliveryState.UNCERTAIN:
-            raise NotAllowed(
-                f"delivery {delivery_id} is {delivery.state}: there is nothing to resolve."
-            )
+            raise NotAllowed(f"{_how_it_is(delivery)}: there is nothing to resolve.")
         was = delivery.state
         if was_posted:
             DELIVERY.move(delivery, DeliveryState.DELIVERED)
@@ -109,7 +107,7 @@ def withdraw(database: Database, delivery_id: int, actor: Actor, now: datetime) 
             delivery, session, now
         ):
             raise NotAllowed(
-                f"delivery {delivery_id} is {delivery.state}: {delivery.channel} has it, or may have. "
+                f"{_how_it_is(delivery)}: {delivery.channel} has it, or may have. "
                 "What the world has seen cannot be taken back from here."
             )
         was = delivery.state
@@ -224,6 +222,11 @@ def doubt_after_restore(
         workplace = session.get_one(WorkplaceRow, 1)
         workplace.generation = secrets.token_hex(8)
         workplace.restored_at, workplace.backup_at = now, backup_at
+        # A batch can have been made ahead of its time, or once more, but not before its day by the clock;
+        # and that may have been ahead itself.
+        today = (now + EASTERNMOST).date()
+        latest = date.fromisoformat(mark.latest_day) if mark and mark.latest_day else today
+        workplace.doubted_until = max(today, latest)
         if mark is not None:
             # Above everything that was done: by this the mark knows that the doubting is over.
             workplace.epoch = max(workplace.epoch, mark.epoch) + 1
@@ -245,16 +248,20 @@ def doubt_after_restore(
 
 def _check_no_late_effect(session: Session, delivery: Delivery, now: datetime) -> None:
     """An attempt that a restored database has forgotten may have begun up to the restore."""
-    restored_at = session.get_one(WorkplaceRow, 1).restored_at
-    begun_at = last_began_at(delivery, session, now)
-    last = max((at for at in (begun_at, restored_at) if at is not None), default=None)
+    begun_at, restored = last_began_at(delivery, session, now), restored_at(session, now)
+    last = max((at for at in (begun_at, restored) if at is not None), default=None)
     if last is not None and now < last + LATE_EFFECT:
         wait = last + LATE_EFFECT - now
-        was = "may have been" if last == restored_at else "was"
+        was = "may have been" if last == restored else "was"
         raise NotAllowed(
             f"delivery {delivery.id} {was} on the wire {int((now - last).total_seconds())} s ago and may "
             f"yet appear. Look again in {int(wait.total_seconds() // 60) + 1} minutes."
         )
+
+
+def _how_it_is(delivery: Delivery) -> str:
+    words = delivery_words(delivery.state)
+    return f"delivery {delivery.id} is {words}" + (" delivered" if words == "not yet" else "")
 
 
 def _instead_of_retry(delivery: Delivery) -> str:

@@ -46,15 +46,16 @@ def note_success(session: Session, name: str, now: datetime) -> None:
 
 
 def note_failure(session: Session, name: str, failure: DeliveryError, now: datetime) -> None:
-    """Pause, disable or rest the channel as its answer asks for; what stops it is logged as artbot's act."""
+    """Pause, disable or rest the channel as its answer asks for. What stops it, and a rest that begins, is
+    logged as artbot's act; a rest that goes on is not."""
     status = get_standing(session, name, now)
-    was = status.state
+    was, was_resting = status.state, status.rests_until is not None
     if failure.status in REFUSES_US:
         stop(status, ChannelState.PAUSED, f"it refuses our credentials: {failure}", now)
     elif failure.status == GONE:
         stop(status, ChannelState.DISABLED, f"it says that it is gone for good: {failure}", now)
     elif isinstance(failure, Rejected):  # one work was refused; the channel itself is well
-        status.num_failures, status.failing_since = 0, None
+        note_success(session, name, now)
     else:
         status.num_failures += 1
         status.failing_since = status.failing_since or now
@@ -73,6 +74,15 @@ def note_failure(session: Session, name: str, failure: DeliveryError, now: datet
     if status.state != was:
         actor = Actor("artbot", "publishing", status.reason)
         log_of_channel(session, "pause", actor, now, name, was, status.state)
+    elif status.rests_until is not None and not was_resting:
+        actor = Actor("artbot", "publishing", redact(_why_it_rests(status, failure)))
+        log_of_channel(session, "rest", actor, now, name, was, status.state)
+
+
+def _why_it_rests(status: ChannelStatus, failure: DeliveryError) -> str:
+    if status.num_failures < FAILURES_BEFORE_REST:
+        return f"it asks for time: {failure}"
+    return f"{status.num_failures} failures in a row: {failure}"
 
 
 def stop(status: ChannelStatus, state: ChannelState, reason: str, now: datetime) -> None:

@@ -25,8 +25,6 @@ from artbot.pictures import BY, fault_of, quarantine, write_decision
 from db.engine import Database
 from db.models import Candidate, Decision, Delivery, WorkplaceRow
 
-EASTERNMOST = timedelta(hours=14)
-"""No time zone is further ahead of UTC: there a day begins first."""
 _MAY_BE_OUT = (
     "approved after an old database was restored: it may have been posted before. "
     "Look, then say `artbot deliveries resolve`"
@@ -244,12 +242,9 @@ def _queue(session: Session, candidate: Candidate, channels: Sequence[str], revi
     """One delivery per channel; one that was cancelled by an undo is queued again under its old key."""
     now = review.clock()
     workplace = session.get_one(WorkplaceRow, 1)
-    # What this database was restored from may be older than a post of this very work. Its batch need not
-    # have been due by then: it can have been made ahead of its time, or once more, but not before its day.
-    may_be_out = (
-        workplace.restored_at is not None
-        and candidate.batch.local_date <= (workplace.restored_at + EASTERNMOST).date()
-    )
+    # What this database was restored from may be older than a post of this very work.
+    doubted_until = workplace.doubted_until
+    may_be_out = doubted_until is not None and candidate.batch.local_date <= doubted_until
     existing = {delivery.channel: delivery for delivery in candidate.deliveries}
     for channel in channels:
         delivery = existing.get(channel)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from pydantic import ValidationError
 from sqlalchemy import Select, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from artbot.clock import Clock
 from artbot.config import ScheduleSettings
@@ -26,23 +26,28 @@ from artbot.domain.candidate import (
     CandidateState,
 )
 from artbot.domain.seeds import seed_for
-from artbot.errors import DeviceFailed, NoCheckpoint, RenderFailed
+from artbot.errors import ConfigError, DeviceFailed, NoCheckpoint, RenderFailed, StorageFailed
 from artbot.failpoints import failpoint
 from artbot.files import make_folder, move_into_place, sha256_of_file
 from artbot.studio import registry
+from artbot.studio.choice import choices, is_as_recorded
 from artbot.studio.provenance import Origin
-from artbot.studio.refusals import MAX_REASON, Refusals, refuse_for_good, refused_for_good
+from artbot.studio.refusals import MAX_REASON, refuse_for_good
 from artbot.studio.registry import CheckpointEntry
 from artbot.studio.render import Devices, Painting, RenderChild, RenderOptions
 from db.engine import Database
 from db.models import Batch, Candidate, Checkpoint
 from trainers.errors import CheckpointRefused, WeightsRefused
-from trainers.manifest import Manifest, class_for
+from trainers.manifest import class_for
 
 RECIPE_VERSION = 1
 MAX_FAILED_STARTS = 2
 """When so many checkpoints could not be loaded although nothing is known against them, it is the machine:
 the batch waits, instead of being painted by ever older generators or keeping the worker for hours."""
+ASIDE = "found"
+"""Folder in works/ for pictures that the database knows nothing of, and whose name another one gets."""
+NOT_MADE = (NoCheckpoint, RenderFailed, ConfigError, StorageFailed, OSError)
+"""Why one batch cannot be made or finished now. It keeps no other from being made."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +103,15 @@ def make_batch(
 ) -> BatchState:
     """Make or finish the batch of that key; returns the state it is in afterwards.
 
-    Only the holder of the worker lock may call this. Raises NoCheckpoint (the batch stays planned,
-    its `reason` says what it waits for), RenderFailed, StorageFailed.
+    Only the holder of the worker lock may call this. Raises NOT_MADE: a day's own batch waits then, and its
+    `reason` says for what. An extra one that was not begun is skipped, unless this was told to stop: who asked
+    for it hears why, and asks again.
     """
     try:
         _make(studio, key, listener, should_stop)
-    except (NoCheckpoint, RenderFailed) as error:
-        _note_reason(studio.database, key, str(error))
+    except NOT_MADE as error:
+        with suppress(SQLAlchemyError):  # a full disk may be its disk, too
+            _note_failure(studio.database, key, error, was_stopped=should_stop())
         raise
     return _finish(studio, key)
 
@@ -144,7 +151,7 @@ def kept_generator(studio: Studio, sha256: str) -> Path:
             if (
                 entry.manifest
                 and entry.manifest.sha256 == sha256
-                and _is_as_recorded(studio.database, entry.manifest)
+                and is_as_recorded(studio.database, entry.manifest)
                 and registry.verify(entry) is None
             ):
                 return registry.keep(entry, studio.generators)
@@ -155,37 +162,22 @@ def kept_generator(studio: Studio, sha256: str) -> Path:
         ) from refused
 
 
-def _is_as_recorded(database: Database, manifest: Manifest) -> bool:
-    """Whether these weights, if they ever painted, painted as that very generator."""
-    with database.read() as session:
-        row = session.get(Checkpoint, manifest.sha256)
-    if row is None:
-        return True
-    try:
-        recorded = Manifest.model_validate(row.manifest)
-    except ValidationError:  # written by another artbot
-        return True
-    return registry.identity_of(recorded) == registry.identity_of(manifest)
-
-
 @contextmanager
 def _best_generator(
     studio: Studio, schedule: str, listener: Listener, devices: Devices
 ) -> Iterator[tuple[CheckpointEntry, RenderChild]]:
     """The best checkpoint that can really paint, loaded. Raises NoCheckpoint listing every refusal."""
     settings = studio.schedules.get(schedule)
-    wanted = settings.checkpoint if settings else registry.LATEST
-    dataset = settings.dataset if settings else None
-    known = refused_for_good(studio.database)
     refusals, num_failed_starts = [], 0
-    for entry in registry.choose(studio.checkpoints, wanted, dataset):
+    for choice in choices(studio.database, studio.checkpoints, settings):
         if num_failed_starts == MAX_FAILED_STARTS:
             break
+        entry = choice.entry
         name = entry.name
         with ExitStack() as stack:
             try:
-                _check_class(entry, settings.class_name if settings else None)
-                _check_identity(studio.database, entry, known)
+                if choice.refusal is not None:
+                    raise CheckpointRefused(choice.refusal)
                 kept = registry.keep(entry, studio.generators)
                 child = _start(stack, kept, devices, listener)
             except CheckpointRefused as refused:
@@ -232,29 +224,6 @@ def _start(stack: ExitStack, kept: Path, devices: Devices, listener: Listener) -
             devices.failed(error)
         finally:
             listener.on_advanced()
-
-
-def _check_class(entry: CheckpointEntry, class_name: str | None) -> None:
-    """Raise CheckpointRefused if the schedule asks for a class that the generator never learned."""
-    known = entry.manifest.class_names if entry.manifest else ()
-    if class_name is not None and entry.manifest is not None and class_name not in known:
-        listed = (
-            f"its classes are {', '.join(known)}" if known else "it was trained without classes"
-        )
-        raise CheckpointRefused(f"the schedule asks for class {class_name!r}; {listed}")
-
-
-def _check_identity(database: Database, entry: CheckpointEntry, known: Refusals) -> None:
-    """Raise CheckpointRefused for a generator that was refused for good, or is not the one whose works
-    its weights painted: they could never be painted again."""
-    if entry.manifest is None:
-        return
-    if held := known.of(entry.manifest):
-        raise CheckpointRefused(held.reason)
-    if not _is_as_recorded(database, entry.manifest):
-        raise CheckpointRefused(
-            "its weights painted before, with another manifest (architecture, shape or classes)"
-        )
 
 
 def _write_plan(studio: Studio, key: str, entry: CheckpointEntry) -> None:
@@ -363,7 +332,7 @@ def _keep_what_lies_there(works: Path, path: Path, painting: Painting) -> None:
     """A picture of that name which the database knows nothing of: the same one, painted before a crash; or
     another, which an older database was restored over. That one may have been published, so it is kept."""
     if path.exists() and (found := sha256_of_file(path)) != painting.image_sha256:
-        aside = works / "found" / f"{path.stem}-{found[:8]}{path.suffix}"
+        aside = works / ASIDE / f"{path.stem}-{found[:8]}{path.suffix}"
         make_folder(aside.parent)
         move_into_place(path, aside)
 
@@ -437,9 +406,13 @@ def _finish(studio: Studio, key: str) -> BatchState:
         return BatchState(batch.state)
 
 
-def _note_reason(database: Database, key: str, reason: str) -> None:
+def _note_failure(database: Database, key: str, error: Exception, was_stopped: bool) -> None:
+    """What the batch waits for. An extra one does not wait: hours later nobody would expect it any more."""
     with database.write() as session:
-        session.scalars(select(Batch).where(Batch.key == key)).one().reason = reason
+        batch = session.scalars(select(Batch).where(Batch.key == key)).one()
+        batch.reason = str(error)
+        if batch.number and batch.state == BatchState.PLANNED and not was_stopped:
+            BATCH.move(batch, BatchState.SKIPPED)
 
 
 def _load(database: Database, key: str) -> Batch:

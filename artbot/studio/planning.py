@@ -6,11 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.orm import Session
 
 from artbot.config import ScheduleSettings
-from artbot.domain.calendar import CATCH_UP, CLOCK_TOLERANCE, DueDay, deadline, due_days
+from artbot.domain.calendar import (
+    CATCH_UP,
+    CLOCK_TOLERANCE,
+    DueDay,
+    deadline,
+    due_days,
+    next_due,
+)
 from artbot.domain.candidate import BATCH, BatchState
 from db.engine import Database
 from db.models import Batch
@@ -79,6 +86,32 @@ def plan_extra(database: Database, name: str, settings: ScheduleSettings, now: d
         )
         session.add(batch)
         return batch.key
+
+
+def next_due_at(
+    database: Database, name: str, settings: ScheduleSettings, now: datetime
+) -> datetime:
+    """When the next batch of a schedule is due that has no row yet; in the past while nobody got to it.
+    `now` and the result are aware UTC."""
+    schedule = settings.to_schedule(name)
+    with database.read() as session:
+        to_make = [day for day in _missing_days(session, name, settings, now) if not day.is_missed]
+        if to_make:
+            return to_make[0].due_at
+        taken = set(
+            session.scalars(
+                select(Batch.local_date).where(
+                    Batch.schedule == name,
+                    Batch.number == 0,
+                    Batch.local_date >= now.astimezone(schedule.zone).date(),
+                    ~and_(*_written_ahead(now)),
+                )
+            )
+        )
+    due_at = next_due(schedule, now)
+    while due_at.astimezone(schedule.zone).date() in taken:
+        due_at = next_due(schedule, due_at)
+    return due_at
 
 
 def give_up_on_old(database: Database, now: datetime) -> list[str]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from artbot.domain.text import is_plain, plain
 from artbot.errors import NoCheckpoint
 from artbot.files import fsync_folder, make_folder, sha256_of_file, write_atomically
-from trainers.errors import CheckpointRefused
+from trainers.errors import CheckpointRefused, did_you_mean
 from trainers.header import read_header
 from trainers.manifest import (
     MANIFEST_FILE,
@@ -49,6 +49,16 @@ class CheckpointEntry:
     def name(self) -> str:
         """Its folder's, to be shown: whoever made the folder chose it."""
         return plain(self.folder.name)
+
+    @property
+    def facts(self) -> str:
+        """`64 px, learned from 384 pictures of flowers, 12 kimg`; empty without a usable manifest."""
+        if self.manifest is None:
+            return ""
+        return (
+            f"{self.manifest.size} px, learned from {self.manifest.learned_from}, "
+            f"{self.manifest.kimg:g} kimg"
+        )
 
 
 class GeneratorLost(CheckpointRefused):
@@ -100,7 +110,10 @@ def choose(checkpoints: Path, wanted: str, dataset: str | None = None) -> Iterat
     if wanted != LATEST:
         named = [entry for entry in entries if entry.folder.name == wanted]
         if not named:
-            raise NoCheckpoint(f"checkpoint {wanted!r} is not in {checkpoints}")
+            raise NoCheckpoint(
+                f"checkpoint {wanted!r}, which the schedule asks for, is not in {checkpoints}. "
+                + did_you_mean(wanted, [e.name for e in entries], "`artbot checkpoints` lists them")
+            )
         return iter(named)
     if not entries:
         raise NoCheckpoint(
@@ -109,10 +122,11 @@ def choose(checkpoints: Path, wanted: str, dataset: str | None = None) -> Iterat
     if dataset is not None:
         known = {entry.manifest.dataset.name for entry in entries if entry.manifest}
         if dataset not in known:
+            meant = did_you_mean(dataset, known, otherwise="")
             raise NoCheckpoint(
                 f"no checkpoint in {checkpoints} learned from {dataset!r}, which the schedule asks for; there "
-                f"are some of {', '.join(sorted(known)) or 'no data set'}. Train one with "
-                f"`artbot train --dataset {dataset}`"
+                f"are some of {', '.join(sorted(known)) or 'no data set'}. {f'{meant} Else train' if meant else 'Train'} "
+                f"one with `artbot train --dataset {dataset}`"
             )
         entries = [e for e in entries if not e.manifest or e.manifest.dataset.name == dataset]
     return iter(entries)

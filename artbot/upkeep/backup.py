@@ -26,6 +26,7 @@ from artbot.failpoints import failpoint
 from artbot.files import fsync_folder
 from artbot.mark import Mark
 from artbot.publishing.interventions import Actor, doubt_after_restore
+from artbot.studio.batch import ASIDE
 from artbot.upkeep.copying import copy_database
 from db.engine import BUSY_TIMEOUT_S, HEAD, open_database
 
@@ -159,6 +160,17 @@ def restore(
     finally:
         _remove(building)
     return (replaced if had_one else None), doubtful
+
+
+def pictures_unknown_to(database: Path, works: Path) -> list[str]:
+    """Paths below `works` of the pictures that have no row, as is so after an older database was restored; in
+    order, so that the oldest day comes first for each schedule."""
+    with closing(_open_unchanged(database)) as connection:
+        known = {path for (path,) in connection.execute("SELECT path FROM candidates")}
+    found = (path.relative_to(works) for path in works.glob("*/[!.]*.png"))
+    return sorted(
+        path.as_posix() for path in found if path.parts[0] != ASIDE and path.as_posix() not in known
+    )
 
 
 def check_file(path: Path, called: Path | None = None) -> None:

@@ -12,10 +12,11 @@ import itertools
 import shutil
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Row, and_, func, literal_column, or_, select, text
@@ -28,18 +29,28 @@ from artbot.domain.channel import ChannelState
 from artbot.domain.delivery import (
     JITTER,
     MAX_RETRY_AFTER_S,
-    NEEDS_A_PERSON,
     WAITING,
     DeliveryState,
     Outcome,
 )
 from artbot.domain.seeds import seed_for
-from artbot.errors import ArtbotError, ConfigError, StorageFailed
+from artbot.errors import ArtbotError, ConfigError, NoCheckpoint, StorageFailed
 from artbot.pictures import fault_of
 from artbot.publishing.channels import open_channels
 from artbot.publishing.clocks import last_began_at
 from artbot.redaction import known_secrets
+from artbot.upkeep.backup import newest_backup
 from artbot.upkeep.copying import on_a_copy
+from artbot.upkeep.needs import (
+    Problem,
+    channels_and_deliveries,
+    doubted_clock,
+    generators,
+    missing_secrets,
+    picture_problems,
+    quarantined_works,
+    to_be_painted,
+)
 from artbot.workplace import Workplace
 from db import chain
 from db.engine import Database
@@ -67,6 +78,7 @@ SHOWN = 5
 _FAILURES = (ArtbotError, SQLAlchemyError, sqlite3.Error, OSError, RuntimeError, ValueError)
 
 Problems = list[str]
+"""Of which all have the remedy of their question."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +88,8 @@ class Finding:
     title: str
     problems: Problems
     """Empty: all is well."""
-    remedy: str
+    remedies: list[str]
+    """What helps against them, each told once."""
     invariants: str = ""
     """Those of docs/faults.md that it is about."""
 
@@ -87,8 +100,9 @@ class _Question:
 
     title: str
     invariants: str
-    ask: Callable[[Workplace], Problems]
-    remedy: str
+    ask: Callable[[Workplace], Sequence[Problem | str]]
+    remedy: Callable[[Workplace], str]
+    """Of the problems that name none of their own."""
 
     def answer(self, workplace: Workplace) -> Finding:
         """That it cannot be asked is a problem itself."""
@@ -96,7 +110,18 @@ class _Question:
             problems = self.ask(workplace)
         except _FAILURES as error:
             problems = [_words(error)]
-        return Finding(self.title, _shortened(problems), self.remedy, self.invariants)
+        return self.finding(workplace, problems)
+
+    def finding(self, workplace: Workplace, problems: Sequence[Problem | str]) -> Finding:
+        told = [
+            problem if isinstance(problem, Problem) else Problem(problem, self.remedy(workplace))
+            for problem in problems[:SHOWN]
+        ]
+        what = [problem.what for problem in told]
+        if len(problems) > SHOWN:
+            what.append(f"and {len(problems) - SHOWN} more")
+        remedies = list(dict.fromkeys(problem.remedy for problem in told))
+        return Finding(self.title, what, remedies, self.invariants)
 
 
 def examine(workplace: Workplace, is_quick: bool = False) -> Iterator[Finding]:
@@ -109,8 +134,10 @@ def examine(workplace: Workplace, is_quick: bool = False) -> Iterator[Finding]:
             still = stack.enter_context(on_a_copy(workplace))
         except _FAILURES as error:
             problems = [_words(error), "until it can be read, nothing more can be asked"]
-            remedy = _MAKE_ROOM if isinstance(error, StorageFailed) else _DATABASE.remedy
-            yield Finding(_DATABASE.title, problems, remedy, _DATABASE.invariants)
+            question = _DATABASE
+            if isinstance(error, StorageFailed):
+                question = replace(_DATABASE, remedy=_always(_MAKE_ROOM))
+            yield question.finding(workplace, problems)
             return
         for question in (_DATABASE, *_OF_THE_DATABASE):
             if not (is_quick and question.ask is _painted_again):
@@ -138,12 +165,6 @@ def _words(error: Exception) -> str:
     return " ".join(str(getattr(error, "orig", None) or error).split())
 
 
-def _shortened(problems: Problems) -> Problems:
-    if len(problems) <= SHOWN:
-        return problems
-    return [*problems[:SHOWN], f"and {len(problems) - SHOWN} more"]
-
-
 # The workplace
 
 
@@ -158,33 +179,43 @@ def _disk(workplace: Workplace) -> Problems:
     return problems
 
 
-def _clock(workplace: Workplace) -> Problems:
-    workplace.check_clock()
-    return []
-
-
-def _credentials(workplace: Workplace) -> Problems:
-    open_channels(workplace.settings)  # reads every channel's secret
-    return []
-
-
-def _checkpoint(workplace: Workplace) -> Problems:
+def _checkpoint(workplace: Workplace) -> list[Problem]:
+    """Of each schedule the generator that paints it next is read whole."""
+    from artbot.studio.choice import generator_of
     from artbot.studio.refusals import refused_for_good
-    from artbot.studio.registry import list_checkpoints, verify
+    from artbot.studio.registry import CheckpointEntry, list_checkpoints, verify
 
     entries = list_checkpoints(workplace.settings.checkpoints)
     held_back = refused_for_good(workplace.database)
-    problems = [f"{e.name}: {e.refusal}" for e in entries if e.refusal]
-    usable = None
+    problems = []
     for entry in entries:
-        if entry.manifest and (held := held_back.of(entry.manifest)):
-            problems.append(f"{entry.name}: {held.reason}")
-        elif entry.manifest and usable is None:
-            usable = entry
-    if usable is None and workplace.settings.schedules:
-        return [*problems, f"no generator in {workplace.settings.checkpoints}"]
-    if usable is not None and (fault := verify(usable)):
-        problems.append(f"{usable.name}: {fault}")
+        if entry.refusal:
+            problems.append(
+                Problem(
+                    f"{entry.name}: {entry.refusal}",
+                    f"export or copy it anew, or remove {entry.folder}",
+                )
+            )
+        elif entry.manifest and (held := held_back.of(entry.manifest)):
+            again = f"if that is mended: artbot checkpoints --retry {entry.name}"
+            problems.append(
+                Problem(f"{entry.name}: {held.reason}", f"remove {entry.folder}; or, {again}")
+            )
+    used: dict[Path, CheckpointEntry] = {}
+    for name, found in generators(workplace).items():
+        if isinstance(found, NoCheckpoint):
+            problems.append(Problem(f"schedule {name}: {found}", to_be_painted(name, workplace)))
+        else:
+            used[found.folder] = found
+    if not workplace.settings.schedules:
+        with suppress(NoCheckpoint):
+            found = generator_of(workplace.database, workplace.settings.checkpoints, None)
+            used[found.folder] = found
+    for folder, entry in used.items():
+        if fault := verify(entry):
+            problems.append(
+                Problem(f"{entry.name}: {fault}", f"export or copy it anew, or remove {folder}")
+            )
     return problems
 
 
@@ -200,7 +231,7 @@ def _integrity(workplace: Workplace) -> Problems:
     return [f for f in faults if f != "ok"] + [f"a row of {b[0]} refers to nothing" for b in broken]
 
 
-def _times(workplace: Workplace) -> Problems:
+def _times(workplace: Workplace) -> list[Problem]:
     """I2: no time that counts is further ahead than artbot itself would have set it: a clock that was wrong
     has left it, and until it comes something is not done."""
     now = workplace.clock()
@@ -227,10 +258,28 @@ def _times(workplace: Workplace) -> Problems:
             )
         ).all()
         began = [(d.id, last_began_at(d, session, now)) for d in uncertain]
+    accept = "once the clock is right: artbot clock --accept"
     return [
-        *(f"delivery {n} is not tried before {_day(at)}" for n, at in waiting),
-        *(f"channel {name} rests until {_day(at)}" for name, at in resting if at is not None),
-        *(f"delivery {n} was sent on {_day(at)}" for n, at in began if at and at > now + LATE),
+        *(
+            Problem(
+                f"delivery {n} is not tried before {_day(at)}",
+                f"{accept}; or artbot deliveries retry {n}",
+            )
+            for n, at in waiting
+        ),
+        *(
+            Problem(
+                f"channel {name} rests until {_day(at)}",
+                f"{accept}; or artbot channels resume {name}",
+            )
+            for name, at in resting
+            if at is not None
+        ),
+        *(
+            Problem(f"delivery {n} was sent on {_day(at)}", accept)
+            for n, at in began
+            if at and at > now + LATE
+        ),
     ]
 
 
@@ -239,8 +288,6 @@ def _day(moment: datetime) -> str:
 
 
 def _backups(workplace: Workplace) -> Problems:
-    from artbot.upkeep.backup import newest_backup
-
     settings = workplace.settings
     every = timedelta(hours=settings.backup.every_hours)
     if not every or not workplace.database.is_sqlite:
@@ -394,26 +441,15 @@ def _removed(database: Database) -> Problems:
     return problems
 
 
-def _files(workplace: Workplace) -> Problems:
+def _files(workplace: Workplace) -> list[Problem]:
     """I5: what waits or is approved has its file, to the byte."""
     alive = (CandidateState.PENDING, CandidateState.APPROVED)
     with workplace.database.read() as session:
         candidates = session.scalars(select(Candidate).where(Candidate.state.in_(alive))).all()
-        aside = session.scalars(
-            select(Candidate).where(Candidate.state == CandidateState.QUARANTINED)
-        ).all()
-    problems = []
-    for candidate in candidates:
-        try:
-            fault = fault_of(workplace.settings.works, candidate)
-        except ArtbotError as error:  # one that cannot be read now must not hide the others
-            fault = str(error)
-        if fault:
-            problems.append(f"{candidate.name}: {fault}")
-    return problems + [f"{c.name} is quarantined: {c.error}" for c in aside]
+    return picture_problems(workplace, candidates, fault_of) + quarantined_works(workplace)
 
 
-def _painted_again(workplace: Workplace) -> Problems:
+def _painted_again(workplace: Workplace) -> list[Problem]:
     """I4: the newest work, painted again, has the same pixels. One stands for all: it takes seconds."""
     from artbot.studio.reproduce import reproduce
 
@@ -430,7 +466,13 @@ def _painted_again(workplace: Workplace) -> Problems:
     # Another torch or another device may paint otherwise, and the work keeps what it was painted with.
     if again.is_identical or again.environment_then != again.environment_now:
         return []
-    return [f"{newest.name} has other pixels when it is painted again, on the very same machine"]
+    return [
+        Problem(
+            f"{newest.name} has other pixels when it is painted again, on the very same machine",
+            f"see how they differ: artbot reproduce {newest.id}; then look at the memory and the graphics "
+            "card of this machine",
+        )
+    ]
 
 
 def _approvals(database: Database) -> Problems:
@@ -550,35 +592,6 @@ def _rows(workplace: Workplace) -> Problems:
     return check_logs(workplace.database)
 
 
-def _person(workplace: Workplace) -> Problems:
-    """I9: nothing that waits for a person waits in silence."""
-    with workplace.database.read() as session:
-        found = session.execute(
-            select(Delivery.id, Delivery.channel, Delivery.state, Delivery.last_error)
-            .where(Delivery.state.in_(NEEDS_A_PERSON))
-            .order_by(Delivery.id)
-        ).all()
-        stopped = session.scalars(
-            select(ChannelStatus).where(ChannelStatus.state != ChannelState.ACTIVE)
-        ).all()
-        unknown = session.execute(
-            select(Delivery.channel, func.count())
-            .where(
-                Delivery.state.in_(WAITING), Delivery.channel.not_in(workplace.settings.channels)
-            )
-            .group_by(Delivery.channel)
-            .order_by(Delivery.channel)
-        ).all()
-    return [
-        *(f"channel {c.name} is {c.state}: {c.reason}" for c in stopped),
-        *(
-            f"{n} deliveries wait for channel {c}, which artbot.toml has no more"
-            for c, n in unknown
-        ),
-        *(f"delivery {n} to {c} is {s}: {e}" for n, c, s, e in found),
-    ]
-
-
 def _due(workplace: Workplace) -> Problems:
     """I20: nothing stays due, whether somebody is at work or not."""
     now = workplace.clock()
@@ -614,60 +627,70 @@ def _due(workplace: Workplace) -> Problems:
     ]
 
 
-_START = "start the daemon; if it runs, look at its log and restart it"
+def _always(remedy: str) -> Callable[[Workplace], str]:
+    return lambda _: remedy
+
+
+def _start(workplace: Workplace) -> str:
+    if worker := workplace.current_worker():
+        return f"look at the log of {worker}, and restart it"
+    return "start the daemon: artbot daemon, or where it is a service: systemctl start artbot"
+
+
+def _restore(workplace: Workplace) -> str:
+    if not isinstance(workplace.settings.database, Path):
+        return "restore a backup of the server's own, with pg_restore"
+    newest = newest_backup(workplace.settings.backups, workplace.clock())
+    if newest is None:
+        return (
+            f"there is no backup in {workplace.settings.backups}; with a copy of your own: "
+            "artbot db restore FILE"
+        )
+    return f"artbot db restore {newest.path} (others: artbot db list)"
+
+
 _MAKE_ROOM = "make room there, or name another folder: TMPDIR=FOLDER artbot doctor"
-_RESTORE = "artbot db list; artbot db restore FILE"
-_DATABASE = _Question("database", "I14", _integrity, _RESTORE)
+_DATABASE = _Question("database", "I14", _integrity, _restore)
 _WITHOUT_DATABASE = (
     _Question(
-        "disk space", "I19", _disk, "make room, or move works/ to a larger disk ([paths] works)"
+        "disk space",
+        "I19",
+        _disk,
+        _always("make room, or move works/ to a larger disk ([paths] works)"),
     ),
-    _Question("channels' secrets", "", _credentials, "put the secret where artbot.toml says"),
+    _Question("channels' secrets", "", missing_secrets, _always("mend artbot.toml")),
 )
 _OF_THE_DATABASE = (
-    _Question("clock", "I2", _clock, "set the clock right, or: artbot clock --accept"),
-    _Question(
-        "times to come",
-        "I2",
-        _times,
-        "once the clock is right: artbot clock --accept; or artbot deliveries retry ID",
-    ),
-    _Question(
-        "generator",
-        "",
-        _checkpoint,
-        "train one: artbot train --dataset NAME; or look again: artbot checkpoints --retry NAME; "
-        "or remove the folder",
-    ),
-    _Question("days", "I2", _days, f"{_START}: it makes or records what was missed"),
+    _Question("clock", "I2", doubted_clock, _always("artbot clock")),
+    _Question("times to come", "I2", _times, _always("artbot clock")),
+    _Question("generator", "", _checkpoint, _always("artbot checkpoints")),
+    _Question("days", "I2", _days, lambda w: f"{_start(w)}: it makes or records what was missed"),
     _Question(
         "rows",
         "I1 I3 I6 I7 I8 I9 I11 I12 I13",
         _rows,
-        "somebody or something changed the database past artbot. If a backup is better, though what was "
-        f"decided since is lost with it: {_RESTORE}",
+        lambda w: (
+            "somebody or something changed the database past artbot. If a backup is better, though what "
+            f"was decided since is lost with it: {_restore(w)}"
+        ),
     ),
-    _Question("pictures", "I5", _files, "artbot reproduce ID --restore"),
-    _Question("worker", "I17", _worker, "restart the daemon"),
-    _Question("due work", "I20", _due, _START),
-    _Question(
-        "waiting for you",
-        "I9",
-        _person,
-        "artbot deliveries list; artbot channels list; for a channel that is gone: put it into "
-        "artbot.toml again, or artbot deliveries withdraw ID",
-    ),
-    _Question("backups", "", _backups, f"artbot db backup; {_START}"),
+    _Question("pictures", "I5", _files, lambda w: f"see that {w.settings.works} can be read"),
+    _Question("worker", "I17", _worker, _start),
+    _Question("due work", "I20", _due, _start),
+    _Question("waiting for you", "I9", channels_and_deliveries, _always("artbot status")),
+    _Question("backups", "", _backups, lambda w: f"artbot db backup; and {_start(w)}"),
     _Question(
         "secrets kept out",
         "I15",
         _secrets,
-        "change the secret, then restore or prune what holds it",
+        _always(
+            "give channel and receiver a new secret: the one that stands there is worth nothing then"
+        ),
     ),
     _Question(
         "painted again",
         "I4",
         _painted_again,
-        "artbot reproduce ID; then look at the memory and the graphics card of this machine",
+        lambda w: f"see that {w.settings.works} and {w.settings.checkpoints} are there and whole",
     ),
 )

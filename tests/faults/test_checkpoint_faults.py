@@ -243,7 +243,7 @@ def test_a_person_sees_what_was_refused_and_has_it_tried_again(place: Place) -> 
     """Row 35, by commands."""
     folder = export_tiny(place.root / "checkpoints", seed=1, kimg=2)
     edit_tensors(folder, lambda tensors: tensors[LAST].zero_())
-    place.run("batch").refused(1, f"checkpoint {folder.name} is refused: it paints one flat colour")
+    place.run("batch").refused(1, f"{folder.name}: it paints one flat colour")
     listed = place.run("checkpoints")
     assert listed.code == 1
     assert "refused: it paints one flat colour (a collapsed" in listed.out

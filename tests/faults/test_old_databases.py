@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 from artbot.config import load_settings
 from artbot.errors import DatabaseError, StorageFailed
+from artbot.mark import read_mark, write_mark
 from artbot.publishing.channels import settings_models
 from artbot.publishing.outbox import Sent, deliver_due
 from artbot.workplace import Workplace
@@ -283,6 +285,21 @@ def test_a_mark_that_is_damaged_is_said_and_never_overlooked(found: Found) -> No
             with pytest.raises(DatabaseUnusable, match=r"artbot\.mark"):
                 place._remember(None)
     assert num_received(found) == 1
+
+
+def test_the_mark_keeps_the_latest_day_of_which_anything_was_sent(found: Found) -> None:
+    """A clock that was ahead made it; what comes after that of earlier days does not lower it."""
+    with opened(found.root) as place, place.work("publish"):
+        send(place, 1)
+    mark = read_mark(found.root / "works/artbot.mark")
+    assert mark is not None
+    assert mark.latest_day == "2026-11-21"
+    write_mark(found.root / "works/artbot.mark", replace(mark, latest_day="2026-11-24"))
+    work(found.root, 1)
+    after = read_mark(found.root / "works/artbot.mark")
+    assert after is not None
+    assert after.attempt_id > mark.attempt_id
+    assert after.latest_day == "2026-11-24"
 
 
 def test_what_a_killed_worker_left_of_a_mark_is_removed(found: Found) -> None:

@@ -16,6 +16,8 @@ from db.models import Candidate
 from tests.conftest import SCHEDULE, Consumer, Place, export_tiny
 from trainers.manifest import read_manifest
 
+FLOWERS = ("rose", "tulip")
+
 
 def test_a_batch_is_painted_from_the_seeds_of_its_key(painted: Place) -> None:
     batch = painted.json("batch")
@@ -44,6 +46,83 @@ def test_an_extra_batch_has_its_own_name_and_other_seeds(painted: Place) -> None
     assert extra["num_pending"] == 3
     seeds = painted.sql("SELECT DISTINCT seed FROM candidates")
     assert len(seeds) == 6
+
+
+def damage(checkpoint: Path) -> None:
+    weights = checkpoint / "generator.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-100] ^= 1
+    weights.write_bytes(content)
+
+
+def batches(place: Place) -> list[tuple[object, ...]]:
+    return place.sql("SELECT number, state FROM batches ORDER BY number")
+
+
+def test_an_extra_batch_that_cannot_be_made_is_refused_before_anything_is_planned(
+    place: Place,
+) -> None:
+    place.run("batch", "--extra").refused(1, "no checkpoint", "artbot train")
+    flowers = export_tiny(place.root / "checkpoints", 1, 2, run="flowers", class_names=FLOWERS)
+    for wanted, words in (
+        ('class = "daisy"', "its classes are rose, tulip"),
+        ('dataset = "fish"', "learned from 'fish'"),
+        ('checkpoint = "flowrs"', "'flowrs'"),
+    ):
+        place.configure(SCHEDULE + wanted)
+        refused = place.run("batch", "--extra")
+        refused.refused(1, words)
+        assert refused.err.count(words) == 1
+    (flowers / "manifest.json").unlink()
+    place.configure(SCHEDULE)
+    place.run("batch", "--extra").refused(1, "manifest.json")
+    assert batches(place) == []
+
+
+def test_an_extra_batch_that_turns_out_impossible_is_skipped_and_the_days_own_waits(
+    place: Place, tiny_checkpoint: Path
+) -> None:
+    damage(place.add_checkpoint(tiny_checkpoint))
+    for command, states in (
+        (("batch",), [(0, "planned")]),
+        (("batch", "--extra"), [(0, "planned"), (1, "skipped")]),
+    ):
+        refused = place.run(*command)
+        refused.refused(1, "no checkpoint can be used")
+        assert refused.err.count("sha256") == 1
+        assert batches(place) == states
+    place.configure(SCHEDULE + '[studio]\ndevice = "cuda:9"\n')
+    shutil.rmtree(place.root / "checkpoints" / tiny_checkpoint.name)
+    place.add_checkpoint(tiny_checkpoint)
+    place.run("batch", "--extra").refused(3, "cuda:9")
+    assert batches(place) == [(0, "planned"), (1, "skipped"), (2, "skipped")]
+    place.configure(SCHEDULE)
+    assert place.run("daemon", "--once").code == 0
+    assert batches(place) == [(0, "ready"), (1, "skipped"), (2, "skipped")]
+
+
+def test_an_extra_batch_whose_command_was_killed_is_made_by_whoever_works_next(
+    painted: Place,
+) -> None:
+    killed = painted.run("batch", "--extra", ARTBOT_FP="worker.recovered:kill")
+    assert killed.code == -9
+    assert batches(painted) == [(0, "ready"), (1, "planned")]
+    assert painted.run("daemon", "--once").code == 0
+    assert batches(painted) == [(0, "ready"), (1, "ready")]
+
+
+def test_a_day_that_was_planned_keeps_its_number_of_candidates(
+    place: Place, tiny_checkpoint: Path
+) -> None:
+    """The schedule's number is of the days that are planned from then on."""
+    place.run("batch").refused(1, "no checkpoint")
+    place.add_checkpoint(tiny_checkpoint)
+    place.configure(SCHEDULE.replace("= 3", "= 5"))
+    assert place.run("batch", ARTBOT_FP="batch.rendered:kill").code == -9
+    place.configure(SCHEDULE.replace("= 3", "= 2"))
+    batch = place.json("batch")
+    assert (batch["num_candidates"], batch["num_pending"]) == (3, 3)
+    assert place.json("batch", "--extra")["num_pending"] == 2
 
 
 def test_every_work_can_be_painted_again_to_the_pixel(painted: Place) -> None:
@@ -164,10 +243,7 @@ def test_a_damaged_checkpoint_is_refused_with_its_reason_and_the_one_before_is_u
 ) -> None:
     place.add_checkpoint(tiny_checkpoint)
     newer = export_tiny(place.root / "checkpoints", seed=1, kimg=2)
-    weights = newer / "generator.safetensors"
-    damaged = bytearray(weights.read_bytes())
-    damaged[-100] ^= 1
-    weights.write_bytes(damaged)
+    damage(newer)
     result = place.run("batch")
     assert result.code == 0, result.err
     assert f"{newer.name} is refused" in result.err
@@ -235,9 +311,6 @@ def test_a_device_that_is_not_there_is_a_configuration_error(
 
 
 # ---------------------------------------------------------------- classes
-
-
-FLOWERS = ("rose", "tulip")
 
 
 def classes_of(place: Place) -> list[str]:

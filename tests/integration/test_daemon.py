@@ -21,6 +21,7 @@ from artbot.daemon.run import Daemon
 from artbot.daemon.supervision import BEAT_EVERY_S, Supervision
 from artbot.errors import SchedulerDied
 from artbot.publishing.channels import settings_models
+from artbot.publishing.channels.webhook import new_secret
 from artbot.worker import hold_worker
 from artbot.workplace import Workplace
 from tests.conftest import Consumer, Place, wait_for
@@ -164,6 +165,46 @@ def test_an_approval_goes_out_by_itself_while_the_daemon_runs(
     assert secret not in output
 
 
+def test_a_secret_mended_in_its_file_is_used_by_the_daemon_that_runs(
+    painted: Place, consumer: Consumer
+) -> None:
+    """The receiver knows the right one, the daemon began with another."""
+    file = painted.root / "secrets/webhook"
+    right, wrong = file.read_text(), new_secret(bytes(32))
+    file.write_text(wrong)
+    painted.configure((painted.root / "artbot.toml").read_text() + consumer.channel())
+    daemon = painted.start("daemon")
+    try:
+        wait_for(lambda: painted.json("status")["worker"])
+        assert painted.run("approve", "1").code == 0
+        wait_for(lambda: painted.json("channels", "list")[0]["state"] == "paused")
+        file.write_text("half a sec")
+        resumed = painted.run("channels", "resume", "example")
+        resumed.refused(0, "nothing can be sent yet: channels.example: the secret must be whsec_")
+        wait_for(lambda: "not sent" in (painted.json("deliveries", "list")[0]["last_error"] or ""))
+        file.write_text(right)
+        resumed = painted.run("channels", "resume", "example")
+        assert resumed.err == "example is open\n"
+        painted.run("deliveries", "retry", "1").refused(0, "due now")
+        wait_for(lambda: "stored" in consumer.verdicts())
+    finally:
+        daemon.terminate()
+        output, _ = daemon.communicate(timeout=60)
+    assert daemon.returncode == 0
+    for secret in (right, wrong):
+        assert secret.strip().removeprefix("whsec_") not in output
+
+
+def test_of_a_secret_in_the_environment_resuming_says_that_the_daemon_is_to_be_restarted(
+    painted: Place,
+) -> None:
+    channel = '\n[channels.x]\ntype = "webhook"\nurl = "https://example.org"\nsecret_env = "HOOK"\n'
+    painted.configure((painted.root / "artbot.toml").read_text() + channel)
+    assert painted.run("channels", "resume", "x").err == "x is open\n"
+    with hold_worker(painted.root / "db/artbot.lock", "daemon"):
+        painted.run("channels", "resume", "x").refused(0, "variable HOOK", "restart the daemon")
+
+
 def test_batch_asks_the_running_daemon_and_waits_for_it(
     place: Place, tiny_checkpoint: Path
 ) -> None:
@@ -178,6 +219,20 @@ def test_batch_asks_the_running_daemon_and_waits_for_it(
     finally:
         daemon.terminate()
         daemon.communicate(timeout=60)
+
+
+def test_whoever_waits_for_an_extra_batch_hears_that_the_daemon_cannot_make_it(
+    place: Place, tiny_checkpoint: Path
+) -> None:
+    (place.add_checkpoint(tiny_checkpoint) / "generator.safetensors").write_bytes(b"half")
+    daemon = place.start("daemon")
+    try:
+        wait_for(lambda: place.json("status")["worker"])
+        place.run("batch", "--extra").refused(1, "is not made: no checkpoint can be used")
+    finally:
+        daemon.terminate()
+        daemon.communicate(timeout=60)
+    assert place.sql("SELECT state FROM batches WHERE number = 1") == [("skipped",)]
 
 
 def test_days_missed_are_recorded_and_the_recent_ones_caught_up(painted: Place) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from db.engine import open_database
+from db.types import utc_text
 from tests.conftest import Consumer, Place
 from tests.unit.service.kit import SECRET, add_works
 
@@ -164,7 +165,8 @@ def test_a_receiver_that_lost_everything_gets_it_again_and_one_that_did_not_know
     stocked.run("deliveries", "replay", "--channel", "x", "--since", yesterday).refused(
         2, "no channel 'x'. Channels: example"
     )
-    stocked.run(*replay, "last week").refused(2, "--since")
+    stocked.run(*replay, "last week").refused(2, "'last week' is no time", "2026-11-21T07:00")
+    assert "2026-11-21T07:00" in stocked.run("deliveries", "replay", "--help").out
     stocked.run(*replay, "0001-01-01", TZ="Europe/Berlin").refused(2, "Write one like 2026-11-21")
     stocked.run(*replay, "9999-12-31T23:00", TZ="America/New_York").refused(2, "Write one like")
     stocked.run("deliveries", "replay", "--channel", "example").refused(2, "--since")
@@ -207,6 +209,40 @@ def test_a_paused_channel_waits_with_everything_until_it_is_resumed(
     assert consumer.verdicts() == ["stored", "stored"]
 
 
+def test_what_waits_for_its_channel_is_never_called_due(stocked: Place) -> None:
+    """Whatever is said of it: by then its channel is paused, rests, or is not configured any more."""
+    put_into(stocked, "uncertain", 2)
+    assert stocked.run("publish").code == 0
+    stocked.run("channels", "pause", "example")
+    paused = "example is paused (artbot channels resume example)"
+    for command in (
+        ("approve", "3"),
+        ("deliveries", "resolve", "2", "--absent"),
+        ("deliveries", "replay", "--channel", "example", "--since", "2026-01-01"),
+    ):
+        told = stocked.run(*command)
+        told.refused(0, f"wait{'' if 'replay' in command else 's'}: {paused}")
+        assert not any(words in told.err for words in ("now", "due", "artbot publish"))
+    listed = stocked.run("deliveries", "list").out.splitlines()[1:]
+    assert len(listed) == 3
+    for line in listed:
+        assert line.split()[3:6] == ["waiting", "-", "waits:"]
+        assert paused in line
+    assert f"  waits     {paused}" in stocked.run("deliveries", "show", "1").out
+    stocked.run("channels", "resume", "example")
+    assert stocked.run("deliveries", "list").out.splitlines()[1].split()[3:] == ["waiting", "now"]
+    rests_until = datetime.now(UTC) + timedelta(minutes=20)
+    stocked.sql(f"UPDATE channels SET rests_until = '{utc_text(rests_until)}'")
+    rests = f"waits: example rests until {rests_until:%H:%M}"
+    assert rests in stocked.run("deliveries", "list").out
+    stocked.run("approve", "3").refused(0, rests)
+    stocked.run("deliveries", "retry", "1").refused(0, "is due now")
+    config = (stocked.root / "artbot.toml").read_text()
+    stocked.configure(config.replace("[channels.example]", "[channels.other]"))
+    assert "waits: artbot.toml has no channel example" in stocked.run("deliveries", "list").out
+    stocked.run("deliveries", "retry", "1").refused(0, "waits: artbot.toml has no channel example")
+
+
 @pytest.mark.parametrize("command", ["pause", "resume"])
 def test_a_channel_that_is_not_configured_is_not_known(stocked: Place, command: str) -> None:
     stocked.run("channels", command, "x").refused(2, "no channel 'x'. Channels: example")
@@ -233,7 +269,7 @@ def test_a_wrong_secret_stops_the_channel_and_once_mended_everything_goes_out(
     listed = stocked.run("deliveries", "list")
     assert "when example is mended: artbot channels resume example" in listed.err
     secret.write_text(right)
-    stocked.run("channels", "resume", "example").refused(0, "1 held deliveries are due now")
+    stocked.run("channels", "resume", "example").refused(0, "1 delivery it held is due now")
     assert stocked.run("publish").code == 0
     assert consumer.verdicts()[-2:] == ["stored", "stored"]
 

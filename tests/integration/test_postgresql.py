@@ -26,6 +26,7 @@ from db.models import Base, Candidate, WorkplaceRow
 from tests.conftest import SCHEDULE, Consumer, Place, wait_for
 from tests.postgresql import LOCKED, PASSWORD, Server
 from tests.unit.service.kit import add_works, candidate, run_at_once
+from tests.unit.service.test_db import check_log_goes_on, write_log_of_0002
 
 
 @pytest.fixture
@@ -153,6 +154,11 @@ def test_a_populated_database_is_brought_to_head_and_keeps_every_row(
     with pytest.raises(IntegrityError, match="no such move"), database.write() as session:
         session.execute(text("UPDATE deliveries SET state = 'delivered', delivered_at = next_at"))
     database.close()
+
+
+def test_a_log_of_the_second_schema_goes_on_under_this_one(empty_url: str) -> None:
+    check_log_goes_on(empty_url, write_log_of_0002(empty_url))
+    assert revision(empty_url) == HEAD
 
 
 STOPS = ("candidates", "decisions", "attempts", "alembic_version")

@@ -135,10 +135,18 @@ def test_a_database_put_back_by_hand_is_noticed(connected: Place, consumer: Cons
     connected.configure(config.replace("[channels.", "[channels.other-"))
     restarted = connected.run("daemon", "--once")
     assert "older than what was done last" in restarted.out
+    assert "2 deliveries may have been posted since: artbot deliveries list" in restarted.out
     states = {row["work"][-2:]: row["state"] for row in connected.json("deliveries", "list")}
     assert states == {"01": "uncertain", "02": "uncertain"}
     again = connected.run("daemon", "--once")
     assert "older than" not in again.out
+
+
+def test_where_nothing_was_to_be_sent_no_delivery_is_said_to_be_doubted(painted: Place) -> None:
+    (painted.root / "works/artbot.mark").unlink()
+    begun = painted.run("daemon", "--once")
+    assert "it was restored, or is another one\n" in begun.out
+    assert "may have been posted" not in begun.out
 
 
 def test_a_lost_database_is_not_replaced_by_an_empty_one_until_a_person_says_so(
@@ -162,7 +170,9 @@ def test_a_lost_database_is_not_replaced_by_an_empty_one_until_a_person_says_so(
         connected.run("db", "restore", backup["path"]).refused(0)
         assert connected.json("show", "1")["state"] == "approved"
     file.unlink()
-    connected.run("init").refused(0, "db/artbot.sqlite3 (empty)")
+    connected.run("init").refused(
+        0, "db/artbot.sqlite3 (empty)", f"artbot db restore {Path(backup['path']).name}"
+    )
     connected.run("init").refused(2, "lacks nothing")
     assert connected.run("batch").code == 0
     connected.run("approve", "1").refused(0)
@@ -204,6 +214,27 @@ def test_a_restore_that_is_killed_changes_nothing(painted: Place) -> None:
     assert not list((painted.root / "db").glob(".*.tmp"))
 
 
+@pytest.mark.parametrize("ending", ["", ".sqlite3"])
+def test_a_backup_is_called_by_its_name_and_what_it_does_not_know_is_told(
+    painted: Place, ending: str
+) -> None:
+    made = Path(painted.json("db", "backup")["path"])
+    assert "newer than" not in painted.run("db", "restore", made.stem + ending).err
+    (later,) = (painted.root / "works").glob("*/*-03.png")
+    shutil.copyfile(later, later.with_name("later-04.png"))
+    restored = painted.run("db", "restore", made.stem + ending)
+    restored.refused(0, "1 picture is newer than the backup", "/later-04.png", "artbot status")
+    assert painted.json("db", "restore", made.name)["num_unknown_pictures"] == 1
+    painted.run("db", "restore", "artbot-x").refused(2, "no file artbot-x", "artbot db list")
+
+
+def test_pictures_alone_show_that_there_was_a_database(painted: Place) -> None:
+    shutil.rmtree(painted.root / "works/generators")
+    for lost in ("works/artbot.mark", "db/artbot.sqlite3"):
+        (painted.root / lost).unlink()
+    painted.run("status").refused(1, "gone or empty", "artbot was at work here")
+
+
 def test_a_damaged_mark_does_not_stop_a_restore(connected: Place, consumer: Consumer) -> None:
     """The same power cut may have spoilt both. What may have been posted goes out under its old key."""
     connected.run("approve", "1").refused(0)
@@ -243,7 +274,14 @@ def test_while_a_daemon_is_at_work_nothing_is_restored(painted: Place) -> None:
     daemon = painted.start("daemon")
     try:
         wait_for(lambda: painted.json("status")["worker"])
-        painted.run("db", "restore", made).refused(1, "already at work")
+        painted.run("db", "restore", made).refused(
+            1,
+            "already at work",
+            "Stop it, and every daemon that stands by",
+            "systemctl stop artbot",
+        )
+        painted.run("publish").refused(1, "sends what is due by itself: there is nothing to do")
+        painted.run("daemon", "--once").refused(1, "by itself: there is nothing to do")
     finally:
         daemon.terminate()
         daemon.communicate(timeout=60)
@@ -292,7 +330,7 @@ def test_a_missing_picture_is_found_with_its_remedy(painted: Place) -> None:
     result = painted.run("doctor", "--quick")
     assert result.code == 3
     assert "WRONG  pictures" in result.out
-    assert "artbot reproduce ID --restore" in result.out
+    assert "artbot reproduce 2 --restore" in result.out
     painted.run("reproduce", "2", "--restore").refused(0, "restored")
     assert painted.run("doctor", "--quick").code == 0
 

@@ -1,4 +1,8 @@
-"""One channel per file, discovered by file name: each exports CHANNEL."""
+"""One channel per file, discovered by file name: each exports CHANNEL.
+
+A channel is opened anew for every sending, so that a secret that was mended in its file is the one the next
+work is sent with, whoever has been running since when.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from artbot.config import Section, Settings
-from artbot.errors import ConfigError
+from artbot.errors import ConfigError, Unavailable
 
 if TYPE_CHECKING:
     from artbot.publishing.event import Event
@@ -32,7 +36,7 @@ class Parcel:
 
 
 class Sender(Protocol):
-    """An opened channel: settings checked, secret read."""
+    """A channel that can be sent through."""
 
     def send(self, parcel: Parcel, now: datetime) -> Receipt:
         """One attempt. Raises Rejected, Unavailable or OutcomeUnknown (artbot.errors)."""
@@ -55,7 +59,7 @@ class Channel:
     """The `type` in [channels.NAME]."""
     settings_model: type[Section]
     open: Callable[[Any, Path], Sender]
-    """(settings, workplace) -> Sender. Raises ConfigError when the secret cannot be had."""
+    """(settings, workplace) -> Sender, for one sending. Raises ConfigError when the secret cannot be had."""
     recognises_for: timedelta | None
     """How long after the first attempt its receiver recognises a repetition by the `delivery_key`: within
     it a delivery whose outcome is unknown is sent again. None: it never does, and a person is asked.
@@ -84,13 +88,37 @@ def recognition(settings: Settings) -> dict[str, timedelta | None]:
     return {name: kinds[channel.type].recognises_for for name, channel in settings.channels.items()}
 
 
-def open_channels(settings: Settings) -> Mapping[str, Sender]:
-    """A sender for every configured channel. Raises ConfigError naming the channel."""
-    kinds = channel_kinds()
-    senders = {}
-    for name, channel_settings in settings.channels.items():
+@dataclass(frozen=True)
+class _OpenedAnew:
+    """A configured channel; holds no secret."""
+
+    kind: Channel
+    settings: Section
+    workplace: Path
+
+    def open(self) -> Sender:
+        return self.kind.open(self.settings, self.workplace)
+
+    def send(self, parcel: Parcel, now: datetime) -> Receipt:
         try:
-            senders[name] = kinds[channel_settings.type].open(channel_settings, settings.root)
+            sender = self.open()
         except ConfigError as error:
-            raise ConfigError(f"channels.{name}: {error}") from error
-    return senders
+            raise Unavailable(f"not sent: {error}") from error
+        return sender.send(parcel, now)
+
+
+def open_channel(settings: Settings, name: str) -> Sender:
+    """A sender for that configured channel. Raises ConfigError naming it when its secret is wrong now; when
+    it has become so later, the sender raises Unavailable."""
+    chosen = settings.channels[name]
+    channel = _OpenedAnew(channel_kinds()[chosen.type], chosen, settings.root)
+    try:
+        channel.open()
+    except ConfigError as error:
+        raise ConfigError(f"channels.{name}: {error}") from error
+    return channel
+
+
+def open_channels(settings: Settings) -> Mapping[str, Sender]:
+    """A sender for every configured channel. Raises ConfigError as open_channel does."""
+    return {name: open_channel(settings, name) for name in settings.channels}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from artbot.config import SecretReference
 from artbot.errors import ConfigError, Rejected
@@ -32,12 +32,12 @@ class WebhookSettings(SecretReference):
     """[channels.NAME] with type = "webhook"."""
 
     type: Literal["webhook"]
-    url: str
+    url: str = Field(examples=["https://example.org/hook"])
     allow_http: bool = False
     """Plain http to another machine: signed, but readable on the way."""
     allow_private: bool = False
     """The receiver is on this machine or in the person's own network."""
-    proxy: str | None = None
+    proxy: str | None = Field(default=None, examples=["http://proxy.example.org:8080"])
     """`http://HOST:PORT` that everything goes through. The environment's proxies are not used. A password
     (`http://USER:PASSWORD@HOST:PORT`) is kept out of logs and the database like any other secret."""
 

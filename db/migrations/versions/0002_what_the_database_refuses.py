@@ -10,6 +10,8 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
+from db.migrations.choices import one_of, replace_choices
+
 
 revision = "0002"
 down_revision = "0001"
@@ -106,9 +108,9 @@ REFUSALS = (
 
 
 def upgrade() -> None:
-    _replace_states("candidates", ("state",), OLD_CANDIDATE, NEW_CANDIDATE)
-    _replace_states("decisions", ("was", "now"), OLD_CANDIDATE, NEW_CANDIDATE)
-    _replace_states("deliveries", ("state",), OLD_DELIVERY, NEW_DELIVERY)
+    replace_choices("candidates", ("state",), OLD_CANDIDATE, NEW_CANDIDATE)
+    replace_choices("decisions", ("was", "now"), OLD_CANDIDATE, NEW_CANDIDATE)
+    replace_choices("deliveries", ("state",), OLD_DELIVERY, NEW_DELIVERY)
     op.add_column("decisions", sa.Column("chain", sa.Text(), nullable=True))
     op.add_column("deliveries", sa.Column("remote_url", sa.Text(), nullable=True))
     op.add_column("attempts", sa.Column("epoch", sa.Integer(), nullable=False, server_default="0"))
@@ -125,7 +127,7 @@ def upgrade() -> None:
         sa.Column("via", sa.Text(), nullable=False),
         sa.Column("at", sa.Text(), nullable=False),
         sa.Column("chain", sa.Text(), nullable=True),
-        sa.CheckConstraint(_one_of("act", ACTS), name=op.f("ck_interventions_act")),
+        sa.CheckConstraint(one_of("act", ACTS), name=op.f("ck_interventions_act")),
         sa.ForeignKeyConstraint(
             ["delivery_id"], ["deliveries.id"], name=op.f("fk_interventions_delivery_id")
         ),
@@ -141,7 +143,7 @@ def upgrade() -> None:
         sa.Column("num_failures", sa.Integer(), nullable=False),
         sa.Column("failing_since", sa.Text(), nullable=True),
         sa.Column("rests_until", sa.Text(), nullable=True),
-        sa.CheckConstraint(_one_of("state", CHANNEL), name=op.f("ck_channels_state")),
+        sa.CheckConstraint(one_of("state", CHANNEL), name=op.f("ck_channels_state")),
         sa.CheckConstraint(
             "state = 'active' OR reason IS NOT NULL", name=op.f("ck_channels_stopped_has_reason")
         ),
@@ -197,42 +199,6 @@ def upgrade() -> None:
             rows.append({"entity": entity, "was": was, "now": now})
     op.bulk_insert(transitions, rows)
     _create_triggers()
-
-
-def _one_of(column: str, values: tuple[str, ...]) -> str:
-    return f"{column} IN ({', '.join(repr(value) for value in values)})"
-
-
-def _replace_states(
-    table: str, columns: tuple[str, ...], old: tuple[str, ...], new: tuple[str, ...]
-) -> None:
-    """Widen CHECKs. SQLite cannot alter one: the table is built anew and the rows are copied
-    (https://www.sqlite.org/lang_altertable.html, section 7; db.engine has turned foreign keys off)."""
-    if op.get_bind().dialect.name != "sqlite":
-        for column in columns:
-            name = op.f(f"ck_{table}_{column}")
-            op.drop_constraint(name, table, type_="check")
-            op.create_check_constraint(name, table, _one_of(column, new))
-        return
-    execute = op.get_bind().exec_driver_sql
-    (sql,) = execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).one()
-    indexes = [
-        row.sql
-        for row in execute(
-            "SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND sql NOT NULL",
-            (table,),
-        )
-    ]
-    changes = [(_one_of(column, old), _one_of(column, new)) for column in columns]
-    for was, now in [*changes, (f"CREATE TABLE {table} ", f"CREATE TABLE new_{table} ")]:
-        assert sql.count(was) == 1, sql
-        sql = sql.replace(was, now)
-    execute(sql)
-    execute(f"INSERT INTO new_{table} SELECT * FROM {table}")  # noqa: S608  our own names
-    execute(f"DROP TABLE {table}")
-    execute(f"ALTER TABLE new_{table} RENAME TO {table}")
-    for index in indexes:
-        execute(index)
 
 
 def _create_triggers() -> None:

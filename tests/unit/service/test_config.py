@@ -7,16 +7,19 @@ import re
 import sys
 from datetime import time
 from pathlib import Path
+from typing import cast
 from zoneinfo import ZoneInfo
 
 import pytest
 
 import artbot
 from artbot.config import Settings, find_workplace, load_settings
-from artbot.errors import ConfigError, NoWorkplace
-from artbot.publishing.channels import open_channels, settings_models
+from artbot.errors import ConfigError, NoWorkplace, Unavailable
+from artbot.publishing.channels import Parcel, open_channels, settings_models
+from artbot.publishing.channels.webhook import new_secret
+from artbot.publishing.event import Event
 from artbot.redaction import REDACTED, RedactingFormatter, redact, register_secret
-from tests.unit.service.kit import SECRET
+from tests.unit.service.kit import NOON, SECRET
 
 EXAMPLE = Path(artbot.__file__).with_name("artbot.example.toml").read_text("utf-8")
 WEBHOOK = '[channels.studio]\ntype = "webhook"\nurl = "https://example.org/"\n'
@@ -194,7 +197,7 @@ def test_an_unknown_key_is_refused_with_a_near_miss(
         ("[schedules.a]\nat = 7.30", "schedules.a.at", "no time of day"),
         ("[schedules.a]\nat = 2026-11-21T07:00:00", "schedules.a.at", "no time of day"),
         ('[schedules.a]\nat = "07:00+01:00"', "schedules.a.at", "the zone in `timezone`"),
-        ("[schedules.a]", "schedules.a.at", "field required"),
+        ("[schedules.a]", "schedules.a.at", 'missing; write at = "07:00"'),
         ('[schedules.a]\nat = "07:00"\ntimezone = "Berlin"', "timezone", "'Berlin' is no time zone"),
         ('[schedules.a]\nat = "07:00"\ntimezone = "Europe"', "timezone", "is no time zone"),
         ('[schedules.a]\nat = "07:00"\ntimezone = ""', "timezone", "is no time zone"),
@@ -202,14 +205,14 @@ def test_an_unknown_key_is_refused_with_a_near_miss(
         ('[schedules.a]\nat = "07:00"\nweekdays = ["Montag"]', "weekdays.0", "'mon', 'tue'"),
         ('[schedules.a]\nat = "07:00"\nweekdays = [0]', "weekdays.0", "'mon', 'tue'"),
         ('[schedules.a]\nat = "07:00"\nweekdays = []', "weekdays", "at least one day"),
-        ('[schedules.a]\nat = "07:00"\ncandidates = 0', "candidates", "greater than or equal to 1"),
-        ('[schedules.a]\nat = "07:00"\ncandidates = 1001', "candidates", "less than or equal"),
-        ('[schedules.a]\nat = "07:00"\ncandidates = 2.5', "candidates", "integer"),
-        ('[schedules."A B"]\nat = "07:00"', "schedules.A B", "pattern"),
-        ("[studio]\ntruncation_psi = 0", "studio.truncation_psi", "greater than 0"),
+        ('[schedules.a]\nat = "07:00"\ncandidates = 0', "candidates", "0 is too small; the least is 1"),
+        ('[schedules.a]\nat = "07:00"\ncandidates = 1001', "candidates", "1001 is too large; the most is 1000"),
+        ('[schedules.a]\nat = "07:00"\ncandidates = 2.5', "candidates", "2.5 is no whole number; write candidates = 24"),
+        ('[schedules."A B"]\nat = "07:00"', "schedules.A B", "lower-case letters"),
+        ("[studio]\ntruncation_psi = 0", "studio.truncation_psi", "0 is too small; it must be more than 0"),
         ("[studio]\ntruncation_psi = nan", "studio.truncation_psi", ""),
-        ("[publishing]\nundo_minutes = -1", "publishing.undo_minutes", "greater than or equal"),
-        ("[publishing]\nundo_minutes = inf", "publishing.undo_minutes", "less than or equal"),
+        ("[publishing]\nundo_minutes = -1", "publishing.undo_minutes", "-1 is too small"),
+        ("[publishing]\nundo_minutes = inf", "publishing.undo_minutes", "inf is too large"),
         ("[texts]\ntitle = \"{nummer}\"", "texts.title", "unknown field {nummer}; known are number"),
         ('[texts]\nalt = "{number"', "texts.alt", "write {{ and }} for plain braces"),
         ('[texts]\ntitle = "{}"', "texts.title", "unknown field {}"),
@@ -221,7 +224,15 @@ def test_an_unknown_key_is_refused_with_a_near_miss(
         ('[channels."Über"]\ntype = "webhook"', "channels.Über", "lower-case letters"),
         (WEBHOOK, "channels.studio", "exactly one of secret_file and secret_env"),
         (WEBHOOK + 'secret_file = "a"\nsecret_env = "B"', "channels.studio", "exactly one of"),
-        ("studio = 3", "studio", ""),
+        ("studio = 3", "studio", "3 is no table; write [studio]"),
+        ('[schedules.a]\nat = "07:00"\ncandidates = "viele"', "candidates", '"viele" is no whole number'),
+        ('[schedules.a]\nat = "07:00"\ndataset = 3', "dataset", '3 is no text; write dataset = "flowers"'),
+        ('[schedules.a]\nat = "07:00"\nclass = ""', "class", 'empty; write class = "tulip"'),
+        ('[schedules.a]\nat = "07:00"\nweekdays = "mon"', "weekdays", '"mon" is no list; write weekdays = ["mon",'),
+        ("[backup]\nevery_hours = 'daily'", "backup.every_hours", '"daily" is no number; write every_hours = 24'),
+        ("[paths]\ndatabase = 5", "paths.database", '5 is no path; write database = "db/artbot.sqlite3"'),
+        ('[channels.a]\ntype = "webhook"\nsecret_env = "X"', "channels.a.url", 'missing; write url = "https://'),
+        (WEBHOOK + 'secret_env = "X"\nallow_http = "ja"', "allow_http", "neither true nor false"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_by_key_with_what_to_write(
@@ -313,6 +324,22 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes) -> No
         load_settings(tmp_path, settings_models())
 
 
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("dataset = flowers", 'text stands in quotes: dataset = "flowers"'),
+        ("  title = No. {number}  # mine", 'text stands in quotes: title = "No. {number}"'),
+        ("at = 07:00", 'text stands in quotes: at = "07:00"'),
+        ("allow_http = True", "write allow_http = true, or false"),
+    ],
+)
+def test_a_value_that_lacks_its_quotes_is_shown_with_them(
+    tmp_path: Path, line: str, hint: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"at line 2, .*; {re.escape(hint)}$"):
+        load(tmp_path, f"[schedules.daily]\n{line}\nweekdays = []\n")
+
+
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read .*No such file"):
         load_settings(tmp_path, settings_models())
@@ -381,6 +408,17 @@ def test_child_processes_do_not_see_the_environments_secrets(
     assert environment["HARMLESS"] == "yes"
 
 
+@pytest.mark.parametrize("content", ["", "hunter2-hunter2-hunter2"])
+def test_a_secret_that_is_spoilt_later_is_told_when_it_is_needed_and_nothing_is_sent(
+    tmp_path: Path, content: str
+) -> None:
+    senders = open_channels(with_secret_file(tmp_path))
+    (tmp_path / "webhook").write_text(content)
+    with pytest.raises(Unavailable, match=r"^not sent: .*secret") as unsent:
+        senders["studio"].send(Parcel("msg_1", cast(Event, None), b"{}"), NOON)
+    assert "hunter2" not in str(unsent.value)
+
+
 @pytest.mark.parametrize("content", ["hunter2-hunter2-hunter2", "whsec_aHVudGVyMg=="])
 def test_a_malformed_secret_is_refused_without_being_quoted(tmp_path: Path, content: str) -> None:
     settings = with_secret_file(tmp_path, content)
@@ -423,6 +461,13 @@ def test_a_secret_that_was_read_is_replaced_wherever_it_is_logged(tmp_path: Path
     ):
         assert bare not in line
         assert REDACTED in line
+
+
+def test_of_a_secret_that_was_changed_both_are_kept_out(tmp_path: Path) -> None:
+    changed = new_secret(b"x" * 32)
+    for secret in (SECRET, changed):
+        with_secret_file(tmp_path, secret).channels["studio"].read_secret(tmp_path)
+    assert log_line(f"not {SECRET} but {changed}") == f"ERROR not {REDACTED} but {REDACTED}"
 
 
 def test_a_log_entry_is_one_line_whatever_it_holds() -> None:

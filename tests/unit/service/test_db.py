@@ -20,8 +20,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError, StatementError
 
 import db
-from artbot.errors import NotAllowed
+from artbot.errors import NotAllowed, Unavailable
+from artbot.publishing.acts import log_of_channel
 from artbot.publishing.outbox import recover_interrupted
+from artbot.publishing.standing import note_failure
 from artbot.review.decisions import reject, undo
 from db import chain
 from db.engine import (
@@ -33,10 +35,11 @@ from db.engine import (
     migrate,
     open_database,
 )
-from db.models import Base, Batch, Candidate, Checkpoint, Decision, Delivery
+from db.models import Base, Batch, Candidate, Checkpoint, Decision, Delivery, Intervention
 from tests.conftest import on_sqlite_only
 from tests.unit.service.kit import (
     ANNA,
+    BEN,
     NOON,
     Desk,
     SetClock,
@@ -45,6 +48,7 @@ from tests.unit.service.kit import (
     a_checkpoint,
     add_works,
     candidate,
+    interventions,
     put,
     run_at_once,
     workplace_row,
@@ -360,7 +364,7 @@ def test_a_checkpoint_that_is_named_exists(database: Database) -> None:
         ("DELETE FROM candidates", "candidates are never removed"),
         ("DELETE FROM batches", "a batch that was begun is never removed"),
         ("DELETE FROM checkpoints", "FOREIGN KEY|foreign key"),
-        ("INSERT INTO workplace SELECT 2, 'a', 'b', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL FROM workplace",
+        ("INSERT INTO workplace SELECT 2, 'a', 'b', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM workplace",
          "one_row"),
     ],
 )  # fmt: skip
@@ -534,12 +538,55 @@ def test_what_was_decided_under_the_first_artbot_goes_on_under_this_one(old: Pat
         assert chain.first_broken(session, Decision) is None
 
 
+Entries = list[tuple[object, ...]]
+
+
+def entries(database: Database) -> Entries:
+    columns = Intervention.__table__.columns.keys()
+    return [tuple(getattr(i, name) for name in columns) for i in interventions(database)]
+
+
+def write_log_of_0002(where: Path | str) -> Entries:
+    """A database of the second schema, in which a channel was dealt with."""
+    engine = make_engine(database_url(where))
+    migrate(engine, "0002")
+    with closing(Database(engine)) as database:
+        with database.write() as session:
+            log_of_channel(session, "pause", BEN, NOON, "studio", "active", "paused")
+            log_of_channel(session, "resume", BEN, NOON, "studio", "paused", "active")
+        return entries(database)
+
+
+def check_log_goes_on(where: Path | str, before: Entries) -> None:
+    """Nothing of it is lost or can be changed, and it takes what the second schema did not know."""
+    with closing(open_database(where)) as database:
+        assert entries(database) == before
+        with database.write() as session:
+            note_failure(session, "studio", Unavailable("busy", retry_after_s=600.0), NOON)
+        assert [i.act for i in interventions(database)] == ["pause", "resume", "rest"]
+        with database.read() as session:
+            assert chain.first_broken(session, Intervention) is None
+        for statement in ("UPDATE interventions SET reason = 'x'", "DELETE FROM interventions"):
+            with (
+                pytest.raises(IntegrityError, match="only ever added to"),
+                database.write() as session,
+            ):
+                session.execute(text(statement))
+
+
+def test_a_log_of_the_second_schema_goes_on_under_this_one(tmp_path: Path) -> None:
+    path = tmp_path / "artbot.sqlite3"
+    check_log_goes_on(path, write_log_of_0002(path))
+    assert version_of(path) == HEAD
+    assert version_of(path.with_name(f"{path.name}.before-{HEAD}")) == "0002"
+
+
 def test_before_it_is_migrated_a_file_is_copied_as_it_was(old: Path) -> None:
     before = rows_of(old)
     open_database(old)
-    copy = old.with_name("artbot.sqlite3.before-0002")
+    copy = old.with_name(f"artbot.sqlite3.before-{HEAD}")
     assert (version_of(copy), rows_of(copy)) == ("0001", before)
-    assert version_of(old) == "0002"
+    assert version_of(old) == HEAD
     assert sorted(file.name for file in old.parent.iterdir()) == [old.name, copy.name]
 
 
@@ -569,10 +616,10 @@ def test_a_migration_that_fails_half_way_leaves_everything_as_it_was_and_can_be_
             "SELECT count(*) FROM sqlite_master WHERE name LIKE 'new_%' OR name = 'workplace'"
         ).fetchone()
     assert tables == 0
-    copy = old.with_name("artbot.sqlite3.before-0002")
+    copy = old.with_name(f"artbot.sqlite3.before-{HEAD}")
     first_copy = copy.read_bytes()
     open_database(old)
-    assert (version_of(old), copy.read_bytes()) == ("0002", first_copy)
+    assert (version_of(old), copy.read_bytes()) == (HEAD, first_copy)
 
 
 def test_four_threads_may_open_an_old_database_at_once_and_the_copy_is_the_old_one(
@@ -581,16 +628,16 @@ def test_four_threads_may_open_an_old_database_at_once_and_the_copy_is_the_old_o
     before = rows_of(old)
     opened = run_at_once(*[lambda: open_database(old)] * 4)
     assert [o for o in opened if not isinstance(o, Database)] == []
-    copy = old.with_name("artbot.sqlite3.before-0002")
+    copy = old.with_name(f"artbot.sqlite3.before-{HEAD}")
     assert (version_of(copy), rows_of(copy)) == ("0001", before)
     assert len(list(old.parent.iterdir())) == 2
 
 
 def test_a_copy_cut_off_by_a_power_cut_is_made_anew(old: Path) -> None:
-    old.with_name("artbot.sqlite3.before-0002.tmp").write_bytes(b"half a copy")
+    old.with_name(f"artbot.sqlite3.before-{HEAD}.tmp").write_bytes(b"half a copy")
     before = rows_of(old)
     open_database(old)
-    assert rows_of(old.with_name("artbot.sqlite3.before-0002")) == before
+    assert rows_of(old.with_name(f"artbot.sqlite3.before-{HEAD}")) == before
     assert len(list(old.parent.iterdir())) == 2
 
 

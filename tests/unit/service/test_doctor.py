@@ -31,7 +31,9 @@ from tests.unit.service.kit import (
     a_batch,
     a_checkpoint,
     add_works,
+    move,
     put,
+    write_checkpoint,
 )
 
 CONFIG = """
@@ -107,7 +109,7 @@ def test_a_delivery_that_is_overdue_is_told_although_nobody_is_at_work(
     assert found.problems == [
         "delivery 1 to studio has been due since 2026-11-21 12:00 UTC, and nobody is at work"
     ]
-    assert found.remedy.startswith("start the daemon")
+    assert found.remedies[0].startswith("start the daemon: artbot daemon")
     with hold_worker(workplace.settings.lock, "test"):
         (told,) = problems(workplace, "due work")
         assert told.endswith("12:00 UTC")
@@ -124,7 +126,7 @@ def test_days_that_went_by_without_a_row_are_told_although_nobody_is_at_work(
         "daily has no row for 2026-11-22, and nobody is at work",
         "daily has no row for 2026-11-23, and nobody is at work",
     ]
-    assert found.remedy.startswith("start the daemon")
+    assert found.remedies[0].startswith("start the daemon: artbot daemon")
 
 
 def test_the_day_that_has_just_come_is_left_to_the_daemon(
@@ -175,8 +177,131 @@ def test_what_waits_for_a_channel_that_is_gone_is_told(
     toml.write_text(toml.read_text().replace("[channels.studio]", "[channels.atelier]"))
     renamed = Workplace(load_settings(workplace.settings.root, settings_models()), clock)
     found = finding(renamed, "waiting for you")
-    assert found.problems == ["1 deliveries wait for channel studio, which artbot.toml has no more"]
-    assert "artbot deliveries withdraw ID" in found.remedy
+    assert found.problems == ["for channel studio, which artbot.toml does not have: 1 delivery"]
+    assert found.remedies == [
+        "put [channels.studio] into artbot.toml again, or: artbot deliveries withdraw 1"
+    ]
+
+
+# What waits for a person, and what helps by its name
+
+
+def test_of_a_stopped_channel_the_one_command_that_helps_is_named(
+    workplace: Workplace, clock: SetClock
+) -> None:
+    """What it holds waits for it, and is no need of its own."""
+    desk_of(workplace, clock).approve_one()
+    with workplace.database.write() as session:
+        move(session, session.get_one(Delivery, 1), "held")
+        put(
+            session,
+            ChannelStatus(name="studio", state="paused", reason="401", changed_at=NOON),
+        )
+    found = finding(workplace, "waiting for you")
+    assert found.problems == ["channel studio is paused: 401; it holds 1 delivery"]
+    assert found.remedies == ["artbot channels resume studio"]
+
+
+@pytest.mark.parametrize(
+    ("state", "remedy"),
+    [
+        ("uncertain", "look, then: artbot deliveries resolve 1 --posted, or --absent"),
+        ("failed", "artbot deliveries retry 1"),
+        ("dead", "artbot deliveries retry 1"),
+        ("held", "artbot deliveries retry 1"),
+    ],
+)
+def test_of_a_delivery_that_waits_for_a_person_its_own_command_is_named(
+    workplace: Workplace, clock: SetClock, state: str, remedy: str
+) -> None:
+    desk_of(workplace, clock).approve_one()
+    with workplace.database.write() as session:
+        move(session, session.get_one(Delivery, 1), state)
+        session.get_one(Delivery, 1).last_error = "422"
+    found = finding(workplace, "waiting for you")
+    assert found.problems == [f"delivery 1: daily-2026-11-21-01 to studio is {state}: 422"]
+    assert found.remedies == [remedy]
+
+
+def test_where_works_is_not_mounted_that_is_told_once_with_what_comes_first(
+    workplace: Workplace,
+) -> None:
+    works = workplace.settings.works
+    add_works(workplace.database, works, 8)
+    works.rename(works.with_name("elsewhere"))
+    found = finding(workplace, "pictures")
+    assert found.problems == [
+        f"{works / 'daily-2026-11-21'} is not there, and so the pictures of 8 works"
+    ]
+    (remedy,) = found.remedies
+    assert remedy.startswith(f"if {works} lies on a disk of its own, mount it first")
+
+
+def test_each_channel_without_its_secret_is_told_with_where_to_put_it(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = workplace.settings.root
+    (root / "secrets/webhook").unlink()
+    monkeypatch.delenv("HOOK", raising=False)
+    toml = root / "artbot.toml"
+    table = '[channels.friends]\ntype = "webhook"\nurl = "https://example.org"\nsecret_env = "HOOK"'
+    toml.write_text(f"{toml.read_text()}{table}\n")
+    again = Workplace(load_settings(root, settings_models()), workplace.clock)
+    found = finding(again, "channels' secrets")
+    assert [problem.split(":")[0] for problem in found.problems] == [
+        "channels.studio",
+        "channels.friends",
+    ]
+    assert str(root / "secrets/webhook") in found.remedies[0]
+    assert found.remedies[1] == "set HOOK where the daemon is started"
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "remedy"),
+    [
+        (
+            'dataset = "flower"',
+            "Did you mean flowers?",
+            "mend `dataset` under [schedules.daily] in artbot.toml, or: artbot train --dataset flower",
+        ),
+        (
+            'checkpoint = "flowers-00012"',
+            "Did you mean flowers-000120?",
+            "name another `checkpoint` under [schedules.daily] in artbot.toml: artbot checkpoints",
+        ),
+        (
+            'class = "tulip"',
+            "flowers-000120: the schedule asks for class 'tulip'; it was trained without classes",
+            "mend `class` under [schedules.daily] in artbot.toml, or: artbot train --dataset NAME "
+            "--classes",
+        ),
+    ],
+)
+def test_a_schedule_that_nothing_can_paint_is_found(
+    workplace: Workplace, asked: str, told: str, remedy: str
+) -> None:
+    write_checkpoint(workplace.settings.checkpoints)
+    found = finding(asking(workplace, asked), "generator")
+    assert len(found.problems) == 1
+    assert found.problems[0].startswith("schedule daily: ")
+    assert told in found.problems[0]
+    assert found.remedies == [remedy]
+
+
+def asking(workplace: Workplace, line: str) -> Workplace:
+    """The same, with that line in its schedule."""
+    toml = workplace.settings.root / "artbot.toml"
+    toml.write_text(toml.read_text().replace("candidates = 24", f"candidates = 24\n{line}"))
+    return Workplace(
+        load_settings(workplace.settings.root, settings_models()), workplace.clock, workplace.boot
+    )
+
+
+def test_without_any_generator_the_only_data_set_there_is_is_named(workplace: Workplace) -> None:
+    (workplace.settings.datasets / "birds").mkdir()
+    found = finding(workplace, "generator")
+    assert "no checkpoint in" in found.problems[0]
+    assert found.remedies == ["artbot train --dataset birds"]
 
 
 # The worker
@@ -307,7 +432,10 @@ def test_times_that_artbot_would_not_have_set_are_told(
         "delivery 1 is not tried before 2027-12-26",
         "channel studio rests until 2027-12-26",
     ]
-    assert "artbot clock --accept" in found.remedy
+    assert found.remedies == [
+        "once the clock is right: artbot clock --accept; or artbot deliveries retry 1",
+        "once the clock is right: artbot clock --accept; or artbot channels resume studio",
+    ]
 
 
 def set_ahead(workplace: Workplace, by: timedelta) -> None:
@@ -412,7 +540,13 @@ def test_of_a_database_that_cannot_be_read_that_alone_is_told_with_the_way_out(
     found = list(examine(fresh, is_quick=True))
     assert [f.title for f in found] == ["disk space", "channels' secrets", "database"]
     assert found[-1].problems
-    assert "artbot db restore FILE" in found[-1].remedy
+    assert "artbot db restore FILE" in found[-1].remedies[0]
+    backup = workplace.settings.backups / "artbot-20261121T110000Z.sqlite3"
+    backup.parent.mkdir()
+    backup.write_bytes(b"")
+    assert finding(fresh, "database").remedies == [
+        f"artbot db restore {backup} (others: artbot db list)"
+    ]
 
 
 @on_sqlite_only
@@ -423,4 +557,4 @@ def test_without_room_for_a_copy_that_is_told_and_no_restore_advised(
     monkeypatch.setattr(copying.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     found = finding(workplace, "database")
     assert "no room for one: 0 MB are free" in found.problems[0]
-    assert found.remedy.endswith("TMPDIR=FOLDER artbot doctor")
+    assert found.remedies[0].endswith("TMPDIR=FOLDER artbot doctor")

@@ -111,7 +111,7 @@ def test_who_asks_for_a_retry_ends_the_channels_rest(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ("sending", r"delivery 1 is sending: there is nothing to retry\."),
+        ("sending", r"delivery 1 is on the wire: there is nothing to retry\."),
         ("delivered", r"delivery 1 is delivered: there is nothing to retry\."),
         ("cancelled", r"delivery 1 is cancelled: there is nothing to retry\."),
         (
@@ -229,14 +229,19 @@ def test_what_never_was_on_the_wire_need_not_wait(desk: Desk) -> None:
     assert resolve(desk.database, 1, False, None, BEN, desk.clock()).state == "queued"
 
 
+WORDS = {"queued": "waiting", "retry_wait": "not yet delivered", "sending": "on the wire"}
+"""For states whose own name is no word of people."""
+
+
 @pytest.mark.parametrize("was_posted", [True, False])
 @pytest.mark.parametrize(
     "state", ["queued", "sending", "retry_wait", "delivered", "held", "failed", "dead", "cancelled"]
 )
 def test_only_what_is_uncertain_is_resolved(desk: Desk, state: str, was_posted: bool) -> None:
     a_delivery(desk, state)
+    words = WORDS.get(state, state)
     with pytest.raises(
-        NotAllowed, match=rf"^delivery 1 is {state}: there is nothing to resolve\.$"
+        NotAllowed, match=rf"^delivery 1 is {words}: there is nothing to resolve\.$"
     ):
         resolve(desk.database, 1, was_posted, None, BEN, desk.clock())
     assert untouched(desk, state)
@@ -263,7 +268,8 @@ def test_what_somebody_may_have_cannot_be_withdrawn(
     desk: Desk, state: str, outcome: str | None
 ) -> None:
     a_delivery(desk, state, outcome)
-    with pytest.raises(NotAllowed, match=f"delivery 1 is {state}: studio has it, or may have"):
+    words = WORDS.get(state, state)
+    with pytest.raises(NotAllowed, match=f"delivery 1 is {words}: studio has it, or may have"):
         withdraw(desk.database, 1, BEN, desk.clock())
     assert untouched(desk, state)
 
@@ -447,7 +453,7 @@ def test_resuming_an_open_channel_ends_its_rest(desk: Desk) -> None:
     assert standing(desk.database).rests_until is not None
     resume_channel(desk.database, "studio", BEN, desk.clock())
     assert standing(desk.database).rests_until is None
-    assert log(desk) == [("resume", "active", "active")]
+    assert log(desk) == [("rest", "active", "active"), ("resume", "active", "active")]
 
 
 def test_resuming_queues_what_the_channel_held_with_all_attempts_before_it(desk: Desk) -> None:

@@ -143,7 +143,7 @@ def test_without_a_checkpoint_the_message_says_how_to_train_one(checkpoints: Pat
 
 def test_a_named_checkpoint_that_is_not_there_is_named_in_the_message(checkpoints: Path) -> None:
     write_checkpoint(checkpoints, "other")
-    with pytest.raises(NoCheckpoint, match="'best' is not in"):
+    with pytest.raises(NoCheckpoint, match=r"'best', which the schedule asks for, is not in"):
         choose(checkpoints, "best")
 
 

@@ -16,8 +16,9 @@ from artbot.config import TextSettings
 from artbot.domain.candidate import CandidateState
 from artbot.domain.delivery import DeliveryState, delivery_key
 from artbot.errors import NotAllowed, PictureChanged, UsageError
+from artbot.mark import Mark
 from artbot.pictures import quarantine, reinstate
-from artbot.publishing.interventions import resolve
+from artbot.publishing.interventions import doubt_after_restore, resolve
 from artbot.review import decisions as acts
 from artbot.review.decisions import Author, Review, Words, approve, expire, reject, undo
 from artbot.review.reading import (
@@ -27,7 +28,7 @@ from artbot.review.reading import (
     list_candidates,
 )
 from db.engine import open_database
-from db.models import Attempt, Candidate, Delivery, WorkplaceRow
+from db.models import Attempt, Candidate, Delivery
 from tests.unit.service.kit import (
     ANNA,
     NOON,
@@ -546,11 +547,10 @@ def test_undo_without_a_number_takes_back_what_a_person_did_not_what_expired(des
 # After an old database was restored
 
 
-def restore(desk: Desk, **ago: float) -> None:
+def restore(desk: Desk, mark: Mark | None = None, **ago: float) -> None:
     """As if this database were a backup, put back so long ago."""
-    with desk.database.write() as session:
-        row = session.get_one(WorkplaceRow, 1)
-        row.restored_at = desk.clock() - timedelta(**ago)
+    at = desk.clock() - timedelta(**ago)
+    doubt_after_restore(desk.database, desk.recognition, None, mark, RESOLVER, at)
 
 
 @pytest.mark.parametrize("recognises_for", [None, timedelta(hours=1)])
@@ -587,6 +587,23 @@ def test_a_work_whose_day_had_begun_nowhere_when_the_database_was_restored_canno
     desk.recognises_for = None
     work = a_work(desk)
     restore(desk, hours=hours)
+    approve(desk.review, work, ANNA)
+    assert [d.state for d in deliveries(desk.database)] == [state]
+
+
+@pytest.mark.parametrize(
+    ("latest_day", "state"),
+    [("2026-11-20", "queued"), ("2026-11-21", "uncertain"), ("2026-11-23", "uncertain")],
+)
+def test_a_day_that_a_clock_made_too_early_may_be_out_when_it_comes_again(
+    desk: Desk, latest_day: str, state: str
+) -> None:
+    """The clock leapt ahead, the batch of the day after tomorrow went out, the clock was set right, and an
+    older database was put back: the mark remembers of which days something was sent."""
+    desk.recognises_for = None
+    work = a_work(desk)
+    mark = Mark("w", "g", 1, 7, "of delivery 3", latest_day)
+    restore(desk, mark, days=2)
     approve(desk.review, work, ANNA)
     assert [d.state for d in deliveries(desk.database)] == [state]
 

@@ -189,6 +189,58 @@ def test_what_the_channel_lets_slip_is_not_kept_as_its_reason(database: Database
     assert [entry.reason for entry in interventions(database)] == [standing(database).reason]
 
 
+# What is written down of it
+
+
+def log(database: Database) -> list[tuple[str, str | None, str | None]]:
+    return [(entry.act, entry.now, entry.reason) for entry in interventions(database)]
+
+
+def test_a_rest_that_begins_is_logged_once_with_the_failure_as_its_reason(
+    database: Database,
+) -> None:
+    failed(database, Unavailable("connection refused"), times=4)
+    assert log(database) == []
+    failed(database, Unavailable("connection refused"), times=20)
+    assert log(database) == [("rest", "active", "5 failures in a row: connection refused")]
+    (entry,) = interventions(database)
+    assert (entry.by, entry.channel, entry.delivery_id) == ("artbot", "studio", None)
+    assert entry.at == NOON
+
+
+def test_a_rest_that_the_receiver_asks_for_is_logged_as_that(database: Database) -> None:
+    failed(database, Unavailable("answered 429", status=429, retry_after_s=600), times=2)
+    assert log(database) == [("rest", "active", "it asks for time: answered 429")]
+
+
+@pytest.mark.parametrize("end", ["a success", "a refused work", "resumed"])
+def test_a_rest_after_the_channel_was_well_is_another_one(database: Database, end: str) -> None:
+    failed(database, Unavailable("refused"), times=5)
+    if end == "resumed":
+        resume_channel(database, "studio", BEN, NOON)
+    elif end == "a refused work":
+        failed(database, Rejected("no alt text", status=422))
+    else:
+        with database.write() as session:
+            note_success(session, "studio", NOON)
+    failed(database, Unavailable("busy", retry_after_s=60))
+    assert [act for act, _, _ in log(database) if act != "resume"] == ["rest", "rest"]
+
+
+def test_a_channel_that_is_paused_instead_is_not_said_to_rest(database: Database) -> None:
+    failed(database, Unavailable("refused"))
+    failed(database, Unavailable("refused"), NOON + FAILING_TOO_LONG, times=4)
+    assert [act for act, _, _ in log(database)] == ["pause"]
+
+
+def test_what_the_channel_lets_slip_is_not_kept_as_the_reason_of_a_rest(
+    database: Database,
+) -> None:
+    register_secret("d2FzIGRlciBLYW5hbCBhdXNwbGF1ZGVydA==")
+    failed(database, Unavailable("no key d2FzIGRlciBLYW5hbCBhdXNwbGF1ZGVydA==", retry_after_s=9))
+    assert log(database) == [("rest", "active", f"it asks for time: no key {REDACTED}")]
+
+
 # What is sent through it
 
 

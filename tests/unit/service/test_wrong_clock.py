@@ -11,7 +11,7 @@ from artbot.domain.calendar import ClockMark, may_have_lost_time
 from artbot.domain.delivery import LATE_EFFECT, is_recognised
 from artbot.errors import ClockDoubted, NotAllowed
 from artbot.publishing import clocks
-from artbot.publishing.interventions import resolve, withdraw
+from artbot.publishing.interventions import doubt_after_restore, resolve, withdraw
 from artbot.workplace import Workplace
 from tests.conftest import on_sqlite_only
 from tests.unit.service.kit import (
@@ -127,6 +127,20 @@ def test_absent_is_believed_a_quarter_of_an_hour_after_the_clock_was_accepted(de
     with serve(answers(OK)) as server:
         assert [sent.state for sent in desk.send(server.url)] == ["delivered"]
         assert len(server.requests) == 1
+
+
+def test_absent_is_believed_soon_although_a_wrong_clock_dated_the_restore(desk: Desk) -> None:
+    """Else nobody could say so before the restore's date has come."""
+    desk.recognises_for = None
+    desk.approve_one()
+    desk.clock.now += AHEAD
+    doubt_after_restore(desk.database, desk.recognition, None, None, BEN, desk.clock())
+    set_back(desk)
+    (delivery,) = deliveries(desk.database)
+    with pytest.raises(NotAllowed, match=r"may have been on the wire .* again in 1[56] minutes"):
+        resolve(desk.database, delivery.id, False, None, BEN, desk.clock())
+    desk.clock.now += LATE_EFFECT
+    assert resolve(desk.database, delivery.id, False, None, BEN, desk.clock()).state == "queued"
 
 
 def test_after_absent_it_can_be_withdrawn(desk: Desk) -> None:
