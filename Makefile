@@ -7,16 +7,19 @@ INSTALLED := $(VENV)/.installed
 BROWSER := $(VENV)/.browser
 POSTGRESQL := $(VENV)/.postgresql
 STRACE := $(VENV)/.strace
-# One process more than there are cores: tests wait as well, for a timeout or a server.
+EXIFTOOL := $(VENV)/.exiftool
+AXE := $(VENV)/.axe
+# Two processes more than there are cores: tests wait as well, for a timeout or a server.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist worksteal --numprocesses
-PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count(), 4) + 1)')
+PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count(), 4) + 2)')
 
-.PHONY: help setup demo test test-postgresql soak check format docs mutation-proof clean
+.PHONY: help setup demo test test-postgresql peers soak check format docs mutation-proof clean
 
 help:
 	@echo "make demo    paint, train, choose and publish once, in a few minutes, on any computer"
 	@echo "make test    every check and every test"
 	@echo "make test-postgresql  what paints, on PostgreSQL as well (make test has all the others)"
+	@echo "make peers   install servers that we did not write, and hold the channels against them"
 	@echo "make soak    thousands of kills and made-up lives: for a night, outside CI"
 	@echo "make setup   only install, into $(VENV)/"
 	@echo "make check   formatting, types and architecture, without the tests"
@@ -46,14 +49,29 @@ $(STRACE): $(INSTALLED)
 	@tests/install-strace.sh
 	@touch $(STRACE)
 
+$(EXIFTOOL): $(INSTALLED)
+	@tests/install-exiftool.sh
+	@touch $(EXIFTOOL)
+
+$(AXE): $(INSTALLED)
+	@tests/install-axe.sh
+	@touch $(AXE)
+
 demo: $(INSTALLED)
 	@$(BIN)/python deploy/demo/demo.py
 
-test: check $(BROWSER) $(POSTGRESQL) $(STRACE)
+test: check $(BROWSER) $(POSTGRESQL) $(STRACE) $(EXIFTOOL) $(AXE)
 	$(PYTEST) $(PROCESSES)
 
 test-postgresql: $(INSTALLED) $(POSTGRESQL) $(STRACE)
 	ARTBOT_TEST_ALL=1 $(PYTEST) $(PROCESSES) -k postgresql
+
+# Real ones: a Bluesky PDS (700 MB), Matrix Synapse, a Mastodon mock, an S3 server. Without them `make test`
+# skips what needs them, and says so.
+peers: $(INSTALLED) $(BROWSER) $(AXE)
+	$(BIN)/python -m pip install --quiet --editable '.[dev,peers]'
+	@tests/install-peers.sh $(VENV)
+	$(PYTEST) $(PROCESSES) tests/contract
 
 mutation-proof: $(INSTALLED) $(POSTGRESQL) $(STRACE)
 	$(BIN)/python tests/mutation_proof.py

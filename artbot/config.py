@@ -35,6 +35,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from artbot.domain.calendar import EVERY_DAY, Schedule
+from artbot.domain.text import check_hashtag, check_language
 from artbot.errors import ConfigError, NoWorkplace
 from artbot.redaction import register_secret
 
@@ -182,6 +183,28 @@ class PublishingSettings(Section):
     """An approved work waits this long before it is sent; until then `artbot undo` takes it back."""
 
 
+class ProvenanceSettings(Section):
+    """What published pictures say inside of where they come from, besides what they always say."""
+
+    creator: str = ""
+    """Named as the works' maker; empty: nobody."""
+    certificates: HomePath | None = None
+    """Chain in PEM, the signer's own first, to sign every picture with (C2PA); None: none is signed."""
+    key_file: HomePath | None = None
+    """The private key of the first certificate."""
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.certificates is None) != (self.key_file is None):
+            raise ValueError("give certificates and key_file, or neither")
+        return self
+
+    def read_key(self, root: Path) -> str:
+        """The private key. Raises ConfigError naming the remedy."""
+        assert self.key_file is not None
+        return _read_secret_file(root / self.key_file.expanduser(), "provenance.key_file")
+
+
 class BackupSettings(Section):
     """Copies of the SQLite database that the daemon makes."""
 
@@ -204,6 +227,22 @@ class TextSettings(Section):
     title: str = "No. {number}, {date}"
     alt: str = "Picture no. {number}, painted by a neural network that learned from {dataset}"
     caption: str = ""
+    hashtags: tuple[str, ...] = ()
+    """Without #."""
+    warning: str = ""
+    """What people should know before they see a work; empty: nothing."""
+    language: str = "en"
+    """Of these words: a BCP 47 tag."""
+
+    @field_validator("hashtags")
+    @classmethod
+    def _usable_tags(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(check_hashtag(tag.removeprefix("#")) for tag in tags)
+
+    @field_validator("language")
+    @classmethod
+    def _known_language(cls, tag: str) -> str:
+        return check_language(tag)
 
     @field_validator("title", "alt", "caption")
     @classmethod
@@ -271,6 +310,7 @@ class Settings(Section):
     review: ReviewSettings = ReviewSettings()
     publishing: PublishingSettings = PublishingSettings()
     backup: BackupSettings = BackupSettings()
+    provenance: ProvenanceSettings = ProvenanceSettings()
     channels: dict[Annotated[str, Field(pattern=NAME_PATTERN)], Any] = Field(default_factory=dict)
     """Validated by each channel's own settings model."""
     root: Path = Field(default=Path(), exclude=True)
@@ -550,18 +590,19 @@ def _is_handed_over(path: Path) -> bool:
     return path.resolve().is_relative_to("/run")
 
 
-def _read_secret_file(path: Path) -> str:
+def _read_secret_file(path: Path, key: str = "secret_file") -> str:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"secret_file {path} is no plain file.")
+            raise ConfigError(f"{key} {path} is no plain file.")
         if status.st_mode & (stat.S_IRGRP | stat.S_IROTH) and not _is_handed_over(path):
-            raise ConfigError(f"secret_file {path} can be read by others. Run: chmod 600 {path}")
+            raise ConfigError(f"{key} {path} can be read by others. Run: chmod 600 {path}")
         value = path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        remedy = " `artbot init` makes secrets/webhook anew." if not path.exists() else ""
-        raise ConfigError(f"secret_file {path} cannot be read: {reason}.{remedy}") from error
+        is_ours = key == "secret_file" and not path.exists()
+        remedy = " `artbot init` makes secrets/webhook anew." if is_ours else ""
+        raise ConfigError(f"{key} {path} cannot be read: {reason}.{remedy}") from error
     if not value:
-        raise ConfigError(f"secret_file {path} is empty.")
+        raise ConfigError(f"{key} {path} is empty.")
     return value

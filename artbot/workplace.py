@@ -10,7 +10,7 @@ import logging
 import random
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -22,7 +22,7 @@ from artbot.clock import BootClock, Clock, system_boot, system_clock
 from artbot.config import Settings, find_workplace, load_settings
 from artbot.domain.calendar import ClockMark, may_have_lost_time
 from artbot.domain.delivery import counted
-from artbot.errors import DatabaseError, StorageFailed
+from artbot.errors import DatabaseError, Rejected, StorageFailed, Unavailable
 from artbot.failpoints import failpoint
 from artbot.mark import Mark, left_over_marks, read_mark, write_mark
 from artbot.worker import (
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from artbot.review.decisions import Review
     from artbot.studio.batch import Studio
     from db.engine import Database
+    from db.models import Candidate
 
 
 LEFT_OVER_S = 3600.0
@@ -146,35 +147,50 @@ class Workplace:
 
     @cached_property
     def review(self) -> Review:
-        from artbot.publishing.channels import recognition
+        from artbot.publishing.channels import protections
         from artbot.review.decisions import Review
 
         return Review(
             database=self.database,
             works=self.settings.works,
             texts=self.settings.texts,
-            channels=recognition(self.settings),
+            channels=protections(self.settings),
             undo_time=timedelta(minutes=self.settings.publishing.undo_minutes),
             clock=self.clock,
+            refusals=self._refusals,
         )
+
+    def _refusals(self, candidate: Candidate, channels: Sequence[str]) -> dict[str, str]:
+        """Why each of these channels could never take the work. Raises PictureChanged, StorageFailed."""
+        from artbot.publishing.channels import outlets
+        from artbot.publishing.work import approved_work
+
+        work, refused = approved_work(candidate, self.settings.works), {}
+        for name, outlet in outlets(self.settings).items():
+            if name in channels:
+                try:
+                    outlet.compose(outlet.sign(work))
+                except Rejected as reason:
+                    refused[name] = str(reason)
+                except Unavailable:  # not now: the sending tries again
+                    pass
+        return refused
 
     @cached_property
     def outbox(self) -> Outbox:
         """Reads the channels' secrets. Raises ConfigError."""
-        from artbot.publishing.channels import open_channels, recognition
+        from artbot.publishing.channels import open_channels, outlets
         from artbot.publishing.outbox import Outbox
 
-        senders = open_channels(
-            self.settings
-        )  # first: a wrong secret is told before a file is touched
+        open_channels(self.settings)  # first: a wrong one is told before a file is touched
         return Outbox(
             database=self.database,
             works=self.settings.works,
-            senders=senders,
-            recognition=recognition(self.settings),
+            outlets=outlets(self.settings),
             clock=self.clock,
             random_share=random.random,
             before_send=self._remember,
+            alive=self.keep_working,
         )
 
     @contextmanager
@@ -211,7 +227,7 @@ class Workplace:
     def _notice_old_database(self) -> None:
         """A database that knows less than was done was restored, whoever did it and however; so it may be
         if nobody knows what was done, because there is no mark any more."""
-        from artbot.publishing.channels import recognition
+        from artbot.publishing.channels import protections
         from artbot.publishing.interventions import Actor, doubt_after_restore
 
         path = self.settings.mark
@@ -238,7 +254,7 @@ class Workplace:
         )
         doubtful = doubt_after_restore(
             self.database,
-            recognition(self.settings),
+            protections(self.settings),
             None,
             mark,
             Actor("artbot", "worker", why),
@@ -308,10 +324,10 @@ class Workplace:
 
     def recover(self) -> None:
         """Close the attempts that no process will close any more. Only for the worker."""
-        from artbot.publishing.channels import recognition
+        from artbot.publishing.channels import protections
         from artbot.publishing.outbox import recover_interrupted
 
-        recover_interrupted(self.database, recognition(self.settings), self.clock())
+        recover_interrupted(self.database, protections(self.settings), self.clock())
 
     def _clear_up(self) -> None:
         """Remove what killed processes were making: marks, copies of generators, pictures that were put
@@ -344,17 +360,17 @@ class Workplace:
 
     def _doubt_recency(self) -> None:
         """Where a receiver recognises a repetition for a while only, the clock has to be right about that."""
-        from artbot.publishing.channels import recognition
-        from artbot.publishing.clocks import doubt_recency
+        from artbot.publishing.channels import protections
+        from artbot.publishing.clocks import doubt_recency, go_by_the_clock
         from db.models import WorkplaceRow
 
-        windows = recognition(self.settings)
-        if all(window in (None, timedelta.max) for window in windows.values()):
+        guards = protections(self.settings)
+        if not go_by_the_clock(guards):
             return
         with self.database.read() as session:
             last = last_look(session.get_one(WorkplaceRow, 1))
         now = ClockMark(self.clock(), *self.boot())
-        if may_have_lost_time(now, last) and (n := doubt_recency(self.database, windows, now.at)):
+        if may_have_lost_time(now, last) and (n := doubt_recency(self.database, guards, now.at)):
             log.warning(
                 "more time may have passed than the clock says: %s may have been posted, and the channel may "
                 "recognise a repetition no longer: artbot deliveries list",
@@ -364,11 +380,11 @@ class Workplace:
     def accept_clock(self, actor: Actor) -> None:
         """A person says that the clock is right: what was dated by a wrong one is put right."""
         from artbot.publishing import clocks
-        from artbot.publishing.channels import recognition
+        from artbot.publishing.channels import protections
 
         clocks.accept(
             self.database,
-            recognition(self.settings),
+            protections(self.settings),
             timedelta(minutes=self.settings.publishing.undo_minutes),
             actor,
             self.clock(),

@@ -18,6 +18,8 @@ from db.models import Decision, Intervention
 
 Entry = Decision | Intervention
 _NOT_HASHED = ("id", "chain")
+_ADDED_LATER = ("hashtags", "warning", "language")
+"""Columns that rows older than migration 0004 do not have: part of the link only where they say something."""
 
 
 def append(session: Session, entry: Entry) -> None:
@@ -37,6 +39,8 @@ def link(before: str | None, entry: Entry, session: Session) -> str:
     for column in type(entry).__table__.columns:
         if column.name not in _NOT_HASHED:
             value = getattr(entry, column.name)
+            if value is None and column.name in _ADDED_LATER:
+                continue
             bind = column.type.bind_processor(dialect)
             stored[column.name] = bind(value) if bind else value
     content = (before or "") + json.dumps(stored, sort_keys=True, ensure_ascii=False)

@@ -167,6 +167,12 @@ class Candidate(Base):
     title: Mapped[str | None] = mapped_column(Text)
     alt: Mapped[str | None] = mapped_column(Text)
     caption: Mapped[str | None] = mapped_column(Text)
+    hashtags: Mapped[str | None] = mapped_column(Text)
+    """Without #, separated by spaces."""
+    warning: Mapped[str | None] = mapped_column(Text)
+    """What people should know before they see it; empty: nothing."""
+    language: Mapped[str | None] = mapped_column(Text)
+    """Of these words: a BCP 47 tag."""
 
     batch: Mapped[Batch] = relationship(back_populates="candidates")
     checkpoint: Mapped[Checkpoint] = relationship()
@@ -198,6 +204,9 @@ class Decision(Base):
     title: Mapped[str | None] = mapped_column(Text)
     alt: Mapped[str | None] = mapped_column(Text)
     caption: Mapped[str | None] = mapped_column(Text)
+    hashtags: Mapped[str | None] = mapped_column(Text)
+    warning: Mapped[str | None] = mapped_column(Text)
+    language: Mapped[str | None] = mapped_column(Text)
     by: Mapped[str] = mapped_column(Text)
     """Who, as far as the machine knows."""
     via: Mapped[str] = mapped_column(Text)
@@ -236,6 +245,8 @@ class Delivery(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     delivered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_error: Mapped[str | None] = mapped_column(Text)
+    handles: Mapped[dict[str, str] | None] = mapped_column(JsonText)
+    """What the receiver calls what was prepared there, written before anything is public."""
     remote_url: Mapped[str | None] = mapped_column(Text)
     """Where the work can be seen, if the channel or a person said so."""
 
@@ -259,7 +270,9 @@ class Attempt(Base):
     delivery_id: Mapped[int] = mapped_column(ForeignKey("deliveries.id"))
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     body_sha256: Mapped[str] = mapped_column(Text)
-    """Of the request's body: the same for every attempt."""
+    """Of the post, which for a webhook is the request's body: the same for every attempt."""
+    committing_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When it was committed that the public act begins; None: the attempt showed nothing to anybody."""
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     outcome: Mapped[str | None] = mapped_column(Text)
     status: Mapped[int | None]

@@ -146,9 +146,10 @@ MUTATIONS = (
     Mutation(
         "the attempt is committed before the socket opens",
         "artbot/publishing/outbox.py",
-        "    claim = _claim(outbox, delivery, hashlib.sha256(parcel.body).hexdigest(), claimed_at)\n",
-        "    early = outbox.senders[delivery.channel].send(parcel, claimed_at)\n"
-        "    claim = _claim(outbox, delivery, hashlib.sha256(parcel.body).hexdigest(), claimed_at)\n",
+        "    claim = _claim(outbox, delivery, post.sha256)\n",
+        "    early = Parcel(delivery.delivery_key, work, post)\n"
+        "    outlet.open().commit(early, outbox.clock())\n"
+        "    claim = _claim(outbox, delivery, post.sha256)\n",
         (
             f"{UNIT}/test_outbox.py::"
             "test_the_attempt_is_in_the_database_before_the_request_reaches_the_receiver",
@@ -190,12 +191,32 @@ MUTATIONS = (
     Mutation(
         "an unknown outcome is not repeated blindly",
         "artbot/publishing/outbox.py",
-        "    if not unknown:\n        return True\n",
+        "    return not may_be_out or protection.looks or _is_recognised(may_be_out, protection, at)\n",
         "    return True\n",
         (
             f"{UNIT}/test_outbox.py::test_what_it_may_have_posted_is_never_sent_again_by_itself",
             f"{FAULTS}/test_failpoints.py::"
             "test_a_recovery_that_is_itself_killed_twenty_times_comes_to_the_same[sqlite-deliver-unrecognised]",
+        ),
+    ),
+    Mutation(
+        "that the public act begins is committed before it does",
+        "artbot/publishing/outbox.py",
+        "        _ours(session, attempt_id).committing_at = now\n",
+        "        _ours(session, attempt_id)\n",
+        (
+            f"{UNIT}/test_outbox_steps.py::"
+            "test_killed_while_committing_a_person_is_asked_where_nobody_can_look",
+        ),
+    ),
+    Mutation(
+        "what is not there is not sent again while an earlier attempt may come late",
+        "artbot/publishing/outbox.py",
+        "    if wait > timedelta() and not claim.is_recognised:\n",
+        "    if False:\n",
+        (
+            f"{UNIT}/test_outbox_steps.py::"
+            "test_what_is_not_there_is_shown_again_only_when_no_earlier_attempt_can_come_late",
         ),
     ),
 )

@@ -1,13 +1,15 @@
-"""`artbot channels list | pause | resume`."""
+"""`artbot channels list | test | preview | pause | resume`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from artbot.cli.common import json_option, local_time, print_json, say, this_actor, with_workplace
-from artbot.errors import ConfigError, UsageError
+from artbot.domain.text import plain
+from artbot.errors import ConfigError, NotAllowed, UsageError
 from artbot.workplace import Workplace
 
 
@@ -58,6 +60,77 @@ def list_command(workplace: Workplace, as_json: bool) -> None:
     for row in rows:
         if row["state"] != "active":
             say(f"when that is mended: artbot channels resume {row['name']}")
+
+
+@channels_command.command("test")
+@click.argument("names", metavar="CHANNEL…", nargs=-1)
+@with_workplace
+def test_command(workplace: Workplace, names: tuple[str, ...]) -> None:
+    """Prove a channel's credentials (all channels', if none is named) without showing anything to anybody.
+
+    A webhook is sent a `test` event, which its receiver may ignore; elsewhere artbot only asks who it is.
+    """
+    from artbot.errors import DeliveryError
+    from artbot.publishing.channels import open_channel
+
+    for name in names:
+        _check_known(workplace, name)
+    failed = False
+    for name in names or workplace.settings.channels:
+        try:
+            said = open_channel(workplace.settings, name).check(workplace.clock())
+        except (DeliveryError, ConfigError) as error:
+            failed = True
+            click.echo(f"{name:16}  failed: {plain(str(error))}")
+        else:
+            click.echo(f"{name:16}  ok: {plain(said)}")
+    if not workplace.settings.channels:
+        say("no channels: add a [channels.NAME] table to artbot.toml")
+    if failed:
+        raise SystemExit(1)
+
+
+@channels_command.command("preview")
+@click.argument("number", metavar="ID", type=int)
+@click.option(
+    "--channel", "names", multiple=True, metavar="CHANNEL", help="Only this one; again for more."
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Put each channel's picture into this folder, to look at.",
+)
+@json_option
+@with_workplace
+def preview_command(
+    workplace: Workplace, number: int, names: tuple[str, ...], out: Path | None, as_json: bool
+) -> None:
+    """Show exactly what each channel would get of a work: text, alt text, picture. Nothing is sent."""
+    from artbot.publishing.channels import outlets
+    from artbot.publishing.previews import preview
+    from artbot.publishing.work import approved_work
+    from artbot.review.decisions import as_approved
+
+    for name in names:
+        _check_known(workplace, name)
+    settings = workplace.settings
+    candidate = as_approved(workplace.review, number)
+    if candidate.image_sha256 is None:
+        raise NotAllowed(f"{number} ({candidate.name}) has no picture: it is {candidate.state}.")
+    work = approved_work(candidate, settings.works)
+    found = preview(work, outlets(settings), names or tuple(settings.channels))
+    if out is not None:
+        for one in found:
+            one.write_picture(out)
+    if as_json:
+        print_json([one.facts() for one in found])
+    else:
+        for one in found:
+            click.echo(one.describe())
+    if not found:
+        say("no channels: add a [channels.NAME] table to artbot.toml")
+    if any(one.refusal for one in found):
+        raise SystemExit(1)
 
 
 @channels_command.command("pause")

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+WORDS = ("title", "alt", "caption", "hashtags", "warning", "language")
+"""What an approval freezes."""
+
 
 def with_workplace(command: _F) -> Callable[..., Any]:
     """Pass the opened workplace as the first argument."""
@@ -148,8 +151,6 @@ def candidate_facts(candidate: Candidate, workplace: Workplace) -> dict[str, Any
         "height": candidate.height,
         "rendered_at": candidate.rendered_at,
         "approved_at": candidate.approved_at,
-        "title": candidate.title,
-        "alt": candidate.alt,
-        "caption": candidate.caption,
+        **{name: getattr(candidate, name) for name in WORDS},
         "row_version": candidate.row_version,
     }

@@ -92,7 +92,7 @@ def restore_command(workplace: Workplace, backup: Path, as_json: bool) -> None:
     to channels that would not recognise a repetition become uncertain and wait for you.
     """
     from artbot.domain.delivery import counted
-    from artbot.publishing.channels import recognition
+    from artbot.publishing.channels import protections
     from artbot.upkeep.backup import give_to_owner_of, pictures_unknown_to, restore
     from artbot.worker import hold_worker
 
@@ -112,7 +112,7 @@ def restore_command(workplace: Workplace, backup: Path, as_json: bool) -> None:
         replaced, num_doubtful = restore(
             backup,
             path,
-            recognition(settings),
+            protections(settings),
             mark,
             this_actor(f"restored from {backup.name}"),
             workplace.clock(),

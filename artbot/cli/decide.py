@@ -35,6 +35,9 @@ _IDS = click.argument("ids", metavar="ID…", nargs=-1, required=True)
 @click.option("--title", help="Its title.  [default: the draft in [texts]]")
 @click.option("--alt", help="Text for people who do not see the picture.  [default: the draft]")
 @click.option("--caption", help="What stands beside it.  [default: the draft]")
+@click.option("--hashtags", help='Separated by spaces: "flowers generative".  [default: [texts]]')
+@click.option("--warning", help="What people should know before they see it.  [default: [texts]]")
+@click.option("--language", help="Of these words: en, de, pt-BR.  [default: [texts]]")
 @click.option(
     "--channel",
     "channels",
@@ -50,6 +53,9 @@ def approve_command(
     title: str | None,
     alt: str | None,
     caption: str | None,
+    hashtags: str | None,
+    warning: str | None,
+    language: str | None,
     channels: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -58,7 +64,8 @@ def approve_command(
 
     if len(ids) > 1 and (title is not None or alt is not None):
         raise UsageError("--title and --alt describe one picture: approve the others separately.")
-    words, author = Words(title, alt, caption), this_author()
+    words = Words(title, alt, caption, hashtags, warning, language)
+    author = this_author()
     decided = _each(
         workplace,
         ids,

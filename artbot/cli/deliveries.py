@@ -235,7 +235,7 @@ def replay_command(
     For a receiver that lost what it had; one that still has it recognises the ids. Refused for channels
     that would show the works a second time.
     """
-    from artbot.publishing.channels import recognition
+    from artbot.publishing.channels import protections
     from artbot.publishing.interventions import replay
 
     try:
@@ -247,7 +247,7 @@ def replay_command(
     rows = replay(
         workplace.database,
         channel,
-        recognition(workplace.settings),
+        protections(workplace.settings),
         since_utc,
         this_actor(reason),
         workplace.clock(),

@@ -59,6 +59,7 @@ SECTIONS: dict[str, dict[str, _Entry]] = {
     "Look after": {
         "doctor": _Entry("doctor", "Check everything; say what helps where something is wrong."),
         "explain": _Entry("explain", "One work's whole story, step by step."),
+        "verify": _Entry("verify", "Which work a published picture is, and how sure that is."),
         "db": _Entry("db", "Back up, restore and check the database."),
         "clock": _Entry("clock", "Whether the clock is believed; say that it is right."),
     },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from artbot.cli.common import (
+    WORDS,
     candidate_facts,
     delivery_words,
     json_option,
@@ -80,7 +81,7 @@ def show_command(workplace: Workplace, typed: str, as_json: bool) -> None:
         ("painted", local_time(candidate.rendered_at, now) if candidate.rendered_at else "-"),
         ("with", ", ".join(f"{k} {v}" for k, v in environment.items()) or "-"),
     ]
-    lines += [(name, facts[name]) for name in ("title", "alt", "caption") if facts[name]]
+    lines += [(name, facts[name]) for name in WORDS if facts[name]]
     if candidate.error:
         lines.append(("error", candidate.error))
     click.echo(f"{candidate.id}  {candidate.name}")

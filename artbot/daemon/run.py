@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -118,7 +119,8 @@ class Daemon:
         workplace = self._workplace
         workplace.recover()
         if has_due(workplace.database, list(workplace.settings.channels), workplace.clock()):
-            deliver_due(workplace.outbox, self._sent, self._should_stop)
+            outbox = replace(workplace.outbox, alive=self._advanced)
+            deliver_due(outbox, self._sent, self._should_stop)
 
     def _expire(self) -> None:
         for name in expire(self._workplace.review, self._workplace.settings.review.expire_days):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, TypeVar
@@ -180,15 +181,33 @@ def may_have_landed(attempts: Iterable[_A], found_absent_at: Iterable[datetime])
     ]
 
 
-def is_recognised(window: timedelta | None, since_first_attempt: timedelta) -> bool:
-    """Whether the receiver would still recognise a repetition.
+@dataclass(frozen=True)
+class Protection:
+    """What keeps a work from being shown twice when nobody knows how an attempt ended."""
 
-    `window`: how long after the first attempt the channel knows a key; None: it knows none. An attempt that
-    lies in the future was dated by a wrong clock, and may be long ago.
-    """
-    if window is None or window == timedelta.max:
-        return window is not None
-    return -CLOCK_TOLERANCE <= since_first_attempt < window
+    recognises_for: timedelta | None = None
+    """How long after the first attempt the receiver recognises a repetition by the delivery's key; None:
+    never, timedelta.max: always. Promise less than the receiver keeps, by LATE_EFFECT and CLOCK_TOLERANCE:
+    the last repetition may take effect so late, by a clock that is so wrong."""
+    looks: bool = False
+    """Whether the channel can ask its receiver if the work is there already, by what it had written down of
+    the attempt (`reconcile`). A restored database has forgotten that."""
+
+    @property
+    def is_for_ever(self) -> bool:
+        """The same work is recognised whenever it comes, whatever artbot has forgotten."""
+        return self.recognises_for == timedelta.max
+
+    def recognises(self, since_first_attempt: timedelta) -> bool:
+        """Whether the receiver would still recognise a repetition. An attempt that lies in the future was
+        dated by a wrong clock, and may be long ago."""
+        if self.recognises_for is None or self.is_for_ever:
+            return self.is_for_ever
+        return -CLOCK_TOLERANCE <= since_first_attempt < self.recognises_for
+
+
+NO_PROTECTION = Protection()
+FOR_EVER = Protection(timedelta.max)
 
 
 def delivery_key(workplace_id: str, work: str, image_sha256: str, channel: str) -> str:

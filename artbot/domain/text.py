@@ -1,7 +1,8 @@
-"""Which characters of a stranger may be shown as they are."""
+"""Which characters of a stranger may be shown as they are, and what a hashtag and a language are."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _TURNS_THE_LINE = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -21,3 +22,23 @@ def plain(text: str) -> str:
 def _is_steering(character: str) -> bool:
     kind = unicodedata.category(character)
     return kind in ("Cc", "Cs", "Zl", "Zp") or character in _TURNS_THE_LINE
+
+
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
+
+
+def check_hashtag(tag: str) -> str:
+    """The tag, which stands without #: letters, digits and _ of any script, and not only digits, as the
+    platforms read it. Raises ValueError."""
+    if not re.fullmatch(r"\w+", tag) or tag.isdigit():
+        raise ValueError(
+            f"{tag!r} is no hashtag; write one word of letters, digits and _, with a letter in it"
+        )
+    return tag
+
+
+def check_language(tag: str) -> str:
+    """The tag of a language (BCP 47), or nothing. Raises ValueError."""
+    if tag and not _LANGUAGE.fullmatch(tag):
+        raise ValueError(f"{tag!r} is no language; write a tag like en, de or pt-BR")
+    return tag

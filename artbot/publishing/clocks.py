@@ -19,6 +19,7 @@ from artbot.domain.delivery import (
     DELIVERY,
     WAITING,
     DeliveryState,
+    Protection,
     may_have_landed,
     wait_after,
 )
@@ -34,7 +35,7 @@ _RECENT_NO_MORE = (
 
 def accept(
     database: Database,
-    recognition: Mapping[str, timedelta | None],
+    protections: Mapping[str, Protection],
     undo_time: timedelta,
     actor: Actor,
     now: datetime,
@@ -54,18 +55,16 @@ def accept(
                 channel.rests_until = min(channel.rests_until, now + rest)
             if channel.failing_since is not None:
                 channel.failing_since = min(channel.failing_since, now)
-        _doubt_recency(session, recognition, now)
+        _doubt_recency(session, protections, now)
         log_of_channel(session, "resume", actor, now, None, "", "")
 
 
-def doubt_recency(
-    database: Database, recognition: Mapping[str, timedelta | None], now: datetime
-) -> int:
+def doubt_recency(database: Database, protections: Mapping[str, Protection], now: datetime) -> int:
     """More time may have passed than the clock says. Returns how many deliveries are uncertain by that."""
-    if not _finite(recognition):
+    if not go_by_the_clock(protections):
         return 0
     with database.write() as session:
-        return _doubt_recency(session, recognition, now)
+        return _doubt_recency(session, protections, now)
 
 
 def open_attempts(delivery: Delivery, session: Session, now: datetime) -> list[Attempt]:
@@ -80,6 +79,14 @@ def open_attempts(delivery: Delivery, session: Session, now: datetime) -> list[A
     ]
     dated = (_Dated(a, _believed(a.started_at, accepted, now)) for a in delivery.attempts)
     return [one.attempt for one in may_have_landed(dated, absent_at)]
+
+
+def last_open_at(delivery: Delivery, session: Session, now: datetime) -> datetime | None:
+    """When the last attempt began that may have had an effect, by a date that can be believed; None if none
+    may have."""
+    accepted = _accepted(session)
+    may_be_out = open_attempts(delivery, session, now)
+    return max((_believed(a.started_at, accepted, now) for a in may_be_out), default=None)
 
 
 def last_began_at(delivery: Delivery, session: Session, now: datetime) -> datetime | None:
@@ -122,13 +129,18 @@ def _accepted(session: Session) -> list[tuple[int, datetime]]:
     return [(number, at) for number, at in session.execute(said.order_by(Intervention.id))]
 
 
-def _finite(recognition: Mapping[str, timedelta | None]) -> list[str]:
-    return [name for name, window in recognition.items() if window not in (None, timedelta.max)]
+def go_by_the_clock(protections: Mapping[str, Protection]) -> list[str]:
+    """Channels where only a recent attempt may be repeated. Those that can look go by what they see."""
+    return [
+        name
+        for name, protection in protections.items()
+        if protection.recognises_for is not None
+        and not protection.is_for_ever
+        and not protection.looks
+    ]
 
 
-def _doubt_recency(
-    session: Session, recognition: Mapping[str, timedelta | None], now: datetime
-) -> int:
+def _doubt_recency(session: Session, protections: Mapping[str, Protection], now: datetime) -> int:
     unsettled = [
         state for state in DeliveryState if DELIVERY.allows(state, DeliveryState.UNCERTAIN)
     ]
@@ -137,7 +149,7 @@ def _doubt_recency(
         unsettled.remove(state)
     deliveries = session.scalars(
         select(Delivery).where(
-            Delivery.state.in_(unsettled), Delivery.channel.in_(_finite(recognition))
+            Delivery.state.in_(unsettled), Delivery.channel.in_(go_by_the_clock(protections))
         )
     )
     doubtful = [d for d in deliveries if open_attempts(d, session, now)]

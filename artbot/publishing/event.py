@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import base64
 import json
-from pathlib import Path
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from artbot.pictures import read_picture
-from db.models import Candidate
+from artbot.publishing.work import Work
 from db.types import utc_text
 
 SCHEMA_ID = "artbot-webhook-1"
@@ -86,48 +85,61 @@ class Event(_Part):
     data: ArtworkPublished
 
 
-def artwork_published(candidate: Candidate, works: Path) -> Event:
-    """The event of an approved candidate, its picture read from `works` and checked.
+class TestData(_Part):
+    """The data of a `test` event."""
 
-    Raises PictureChanged (it is gone, or another one), StorageFailed (it cannot be read now).
-    """
-    assert candidate.approved_at is not None
-    assert candidate.rendered_at is not None
-    assert candidate.image_sha256 is not None
-    content = read_picture(works, candidate)
+    said_at: UtcTime = Field(description="When a person asked for it.")
+
+
+class TestEvent(_Part):
+    """What `artbot channels test` sends: it proves address and secret, and shows nothing."""
+
+    type: Literal["test"]
+    timestamp: UtcTime
+    data: TestData
+
+
+def test_event(now: datetime) -> TestEvent:
+    """The event that only asks whether it is understood."""
+    return TestEvent(type="test", timestamp=utc_text(now), data=TestData(said_at=utc_text(now)))
+
+
+def artwork_published(work: Work) -> Event:
+    """The event that tells of an approved work."""
+    picture = work.picture
     return Event(
         type="artwork.published",
-        timestamp=utc_text(candidate.approved_at),
+        timestamp=utc_text(work.approved_at),
         data=ArtworkPublished(
             artwork=ArtworkFacts(
-                id=candidate.name,
-                title=candidate.title or "",
-                caption=candidate.caption or "",
-                seed=candidate.seed,
-                batch=candidate.batch.key,
-                created_at=utc_text(candidate.rendered_at),
-                approved_at=utc_text(candidate.approved_at),
+                id=work.name,
+                title=work.title,
+                caption=work.caption,
+                seed=work.seed,
+                batch=work.batch,
+                created_at=utc_text(work.created_at),
+                approved_at=utc_text(work.approved_at),
                 generator=GeneratorFacts(
-                    name=candidate.checkpoint.name,
-                    sha256=candidate.checkpoint_sha256,
-                    dataset=candidate.checkpoint.manifest["dataset"]["name"],
+                    name=work.generator.name,
+                    sha256=work.generator.sha256,
+                    dataset=work.generator.dataset,
                 ),
-                recipe=candidate.recipe,
+                recipe=work.recipe,
             ),
             image=ImageFacts(
                 media_type="image/png",
-                width=candidate.width or 0,
-                height=candidate.height or 0,
-                bytes=len(content),
-                sha256=candidate.image_sha256,
-                alt=candidate.alt or "",
-                base64=base64.b64encode(content).decode("ascii"),
+                width=picture.width_px,
+                height=picture.height_px,
+                bytes=len(picture.content),
+                sha256=picture.sha256,
+                alt=work.alt,
+                base64=base64.b64encode(picture.content).decode("ascii"),
             ),
         ),
     )
 
 
-def event_bytes(event: Event) -> bytes:
+def event_bytes(event: Event | TestEvent) -> bytes:
     """The exact bytes that are signed and sent."""
     return json.dumps(
         event.model_dump(), ensure_ascii=False, sort_keys=True, separators=(",", ":")
@@ -135,10 +147,11 @@ def event_bytes(event: Event) -> bytes:
 
 
 def event_schema() -> str:
-    """The JSON Schema (2020-12) of an event, as it stands in docs/webhook.schema.json."""
+    """The JSON Schema (2020-12) of all events, as it stands in docs/webhook.schema.json."""
+    events: TypeAdapter[Event | TestEvent] = TypeAdapter(Event | TestEvent)
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA_ID,
-        **Event.model_json_schema(),
+        **events.json_schema(),
     }
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"

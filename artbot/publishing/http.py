@@ -1,4 +1,4 @@
-"""The one door to the network: every request artbot makes goes through `post`.
+"""The one door to the network: every request artbot makes goes through `Door.request`.
 
 No redirects (requests would carry a signature and re-send a picture to wherever it is told to), no
 proxy but the channel's own, no passwords taken from the environment, no private address unless the channel says so, bounded
@@ -11,6 +11,7 @@ behind is the question after a name, which holds nothing that could be sent.
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import struct
@@ -58,13 +59,51 @@ _DISCARD = struct.pack("ii", 1, 0)
 """SO_LINGER: on closing, drop what is not sent yet and reset the connection (socket(7))."""
 
 
+Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
+
+
 @dataclass(frozen=True)
 class Answer:
-    """A 2xx answer."""
+    """What came back."""
 
     status: int
-    excerpt: str
-    """The beginning of its body, redacted; for the log."""
+    reason: str
+    headers: Mapping[str, str]
+    """Names of any case."""
+    content: bytes
+    """The body, or as much of it as was asked for."""
+
+    @property
+    def excerpt(self) -> str:
+        """The beginning of its body, redacted; for the log."""
+        text = self.content[: 4 * EXCERPT_CHARS].decode("utf-8", "replace")
+        return _one_line(text)[:EXCERPT_CHARS]
+
+    @property
+    def said(self) -> str:
+        """Status, reason and excerpt, for a message."""
+        status = f"{self.status} {_one_line(self.reason)}".strip()
+        return f"{status}: {self.excerpt}" if self.excerpt else status
+
+    def object(self) -> dict[str, Json]:
+        """The body as a JSON object. Raises OutcomeUnknown if it is none: it says nothing then."""
+        try:
+            found = json.loads(self.content)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise OutcomeUnknown(f"the answer is no JSON object: {self.said}", status=self.status)
+        return found
+
+    def array(self) -> list[Json]:
+        """The body as a JSON array. Raises OutcomeUnknown."""
+        try:
+            found = json.loads(self.content)
+        except ValueError:
+            found = None
+        if not isinstance(found, list):
+            raise OutcomeUnknown(f"the answer is no JSON array: {self.said}", status=self.status)
+        return found
 
 
 class _Conversation:
@@ -263,44 +302,85 @@ class _Session(requests.Session):
         return None
 
 
-def post(
-    url: str,
-    body: bytes,
-    headers: Mapping[str, str],
-    now: datetime,
-    *,
-    allow_private: bool = False,
-    proxy: str | None = None,
-    is_too_late: Callable[[], bool] = lambda: False,
-) -> Answer:
-    """POST `body`; returns the answer if it is a 2xx.
+def judge(answer: Answer, now: datetime) -> None:
+    """What an answer means by its status (RFC 9110, section 15): nothing for 2xx.
 
-    `allow_private`: also to this machine and to private networks. `proxy`: a URL that everything goes
-    through; then it is the proxy that looks the receiver up, and no address is judged here.
-    `is_too_late`: asked once the connection stands, before the first byte; then none is sent.
-
-    Raises Rejected (3xx, 4xx, a URL that is none: as it stands it will never be taken), Unavailable
-    (certainly not taken: nothing was sent, or an answer that says so), OutcomeUnknown (sent, but the
-    answer never came or says nothing certain).
+    Raises Rejected (3xx, 4xx), Unavailable (408, 425, 429, 503), OutcomeUnknown (any other 5xx).
     """
-    may_be_private = allow_private or proxy is not None
-    with _Conversation(is_too_late, may_be_private) as conversation:
-        response, excerpt = _converse(conversation, url, body, headers, proxy)
-    return _judge(response, excerpt, now)
+    status = answer.status
+    if 200 <= status < 300:
+        return
+    if status in TRY_AGAIN_STATUS:
+        wait_s = retry_after_s(answer.headers.get("Retry-After"), now)
+        # 500, 502 and 504 say nothing about what happened before the error.
+        kind = Unavailable if status in (408, 425, 429, 503) else OutcomeUnknown
+        raise kind(f"answered {answer.said}", status=status, retry_after_s=wait_s)
+    if 300 <= status < 400:
+        to = answer.headers.get("Location", "nowhere")
+        raise Rejected(
+            f"answered {status}, a redirect to {_one_line(to)[:200]}; redirects are not followed: "
+            "put the final address into `url`",
+            status=status,
+        )
+    if status >= 500:
+        raise OutcomeUnknown(f"answered {answer.said}", status=status)
+    raise Rejected(f"answered {answer.said}", status=status)
+
+
+@dataclass(frozen=True)
+class Door:
+    """How one channel reaches its receiver."""
+
+    allow_private: bool = False
+    """Also on this machine and in private networks."""
+    proxy: str | None = None
+    """A URL that everything goes through; then it is the proxy that looks the receiver up, and no address
+    is judged here."""
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        now: datetime,
+        *,
+        judge: Callable[[Answer, datetime], None] = judge,
+        is_too_late: Callable[[], bool] = lambda: False,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+    ) -> Answer:
+        """One request; returns the answer if `judge` takes it, a 2xx unless told otherwise.
+
+        `is_too_late`: asked once the connection stands, before the first byte; then none is sent.
+
+        Raises Rejected (3xx, 4xx, a URL that is none: as it stands it will never be taken), Unavailable
+        (certainly not taken: nothing was sent, or an answer that says so), OutcomeUnknown (sent, but the
+        answer never came or says nothing certain).
+        """
+        may_be_private = self.allow_private or self.proxy is not None
+        with _Conversation(is_too_late, may_be_private) as conversation:
+            answer = _converse(
+                conversation, method, url, body, headers, self.proxy, max_answer_bytes
+            )
+        judge(answer, now)
+        return answer
 
 
 def _converse(
     conversation: _Conversation,
+    method: str,
     url: str,
-    body: bytes,
+    body: bytes | None,
     headers: Mapping[str, str],
     proxy: str | None,
-) -> tuple[requests.Response, str]:
+    max_answer_bytes: int,
+) -> Answer:
     """One request and the beginning of its answer's body."""
     try:
         with (
             _Session(conversation, proxy) as session,
-            session.post(
+            session.request(
+                method,
                 url,
                 data=body,
                 headers={"User-Agent": f"artbot/{__version__}", **headers},
@@ -312,7 +392,8 @@ def _converse(
             # http.client takes the end of the stream for the end of the headers.
             if conversation.is_cut_off:
                 raise OutcomeUnknown(f"no whole answer within {conversation.limit_s:g} s")
-            return response, _read_excerpt(response, conversation)
+            content = _read(response, conversation, max_answer_bytes)
+            return Answer(response.status_code, response.reason or "", response.headers, content)
     except DeliveryError:
         raise
     except (requests.exceptions.InvalidURL, LocationParseError) as error:
@@ -353,30 +434,6 @@ def _seconds() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def _judge(response: requests.Response, excerpt: str, now: datetime) -> Answer:
-    status = response.status_code
-    said = f"{status} {_one_line(response.reason or '')}".strip() + (
-        f": {excerpt}" if excerpt else ""
-    )
-    if 200 <= status < 300:
-        return Answer(status, excerpt)
-    if status in TRY_AGAIN_STATUS:
-        wait_s = retry_after_s(response.headers.get("Retry-After"), now)
-        # 500, 502 and 504 say nothing about what happened before the error.
-        kind = Unavailable if status in (408, 425, 429, 503) else OutcomeUnknown
-        raise kind(f"answered {said}", status=status, retry_after_s=wait_s)
-    if 300 <= status < 400:
-        to = response.headers.get("Location", "nowhere")
-        raise Rejected(
-            f"answered {status}, a redirect to {_one_line(to)[:200]}; redirects are not followed: "
-            "put the final address into `url`",
-            status=status,
-        )
-    if status >= 500:
-        raise OutcomeUnknown(f"answered {said}", status=status)
-    raise Rejected(f"answered {said}", status=status)
-
-
 def retry_after_s(header: str | None, now: datetime) -> float | None:
     """Seconds asked for by a Retry-After header (RFC 9110, section 10.2.3), None if it says nothing."""
     if header is None:
@@ -391,19 +448,19 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
         return None
 
 
-def _read_excerpt(response: requests.Response, conversation: _Conversation) -> str:
+def _read(response: requests.Response, conversation: _Conversation, max_bytes: int) -> bytes:
     """The beginning of the answer. An endless or dripping one is cut off: the status is what counts."""
     content = b""
     try:
         # read1 returns what has come so far; read and iter_content wait for a whole chunk.
-        while len(content) < MAX_ANSWER_BYTES and conversation.took_s() < DEADLINE_S:
+        while len(content) < max_bytes and conversation.took_s() < DEADLINE_S:
             chunk = response.raw.read1(4096, decode_content=True)
             if not chunk:
                 break
             content += chunk
     except (HTTPError, OSError):
         pass  # it broke off or is badly packed
-    return _one_line(content[: 4 * EXCERPT_CHARS].decode("utf-8", "replace"))[:EXCERPT_CHARS]
+    return content
 
 
 def _one_line(text: str) -> str:

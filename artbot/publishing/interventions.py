@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
@@ -22,6 +22,7 @@ from artbot.domain.delivery import (
     RETRIABLE,
     WAITING,
     DeliveryState,
+    Protection,
     delivery_words,
 )
 from artbot.errors import NotAllowed, UsageError
@@ -120,7 +121,7 @@ def withdraw(database: Database, delivery_id: int, actor: Actor, now: datetime) 
 def replay(
     database: Database,
     channel: str,
-    recognition: Mapping[str, timedelta | None],
+    protections: Mapping[str, Protection],
     since: datetime,
     actor: Actor,
     now: datetime,
@@ -130,11 +131,11 @@ def replay(
 
     Raises UsageError (no such channel), NotAllowed (it would post a second time).
     """
-    if channel not in recognition:
+    if channel not in protections:
         raise UsageError(
-            f"there is no channel {channel!r}. Channels: {', '.join(recognition) or 'none'}."
+            f"there is no channel {channel!r}. Channels: {', '.join(protections) or 'none'}."
         )
-    if recognition[channel] != timedelta.max:
+    if not protections[channel].is_for_ever:
         raise NotAllowed(
             f"{channel} does not recognise a work it already has: a replay would post it a second time."
         )
@@ -198,7 +199,7 @@ def resume_channel(database: Database, name: str, actor: Actor, now: datetime) -
 
 def doubt_after_restore(
     database: Database,
-    recognition: Mapping[str, timedelta | None],
+    protections: Mapping[str, Protection],
     backup_at: datetime | None,
     mark: Mark | None,
     actor: Actor,
@@ -217,7 +218,7 @@ def doubt_after_restore(
         state for state in DeliveryState if DELIVERY.allows(state, DeliveryState.UNCERTAIN)
     ]
     unsettled.remove(DeliveryState.CANCELLED)  # nothing goes out of these unless approved again
-    safe = [name for name, window in recognition.items() if window == timedelta.max]
+    safe = [name for name, protection in protections.items() if protection.is_for_ever]
     with database.write() as session:
         workplace = session.get_one(WorkplaceRow, 1)
         workplace.generation = secrets.token_hex(8)

@@ -1,17 +1,17 @@
-"""Send what is due: claim, send, record. Each step is committed before the next begins.
+"""Send what is due: claim, prepare, commit, record. Each step is in the database before the next begins.
 
-The attempt is in the database before the connection is opened, so whatever is killed when, the next
-start knows that something may have been sent. Where the receiver recognises a repetition by its key, it
-is sent again under that key; where it does not, the delivery is `uncertain` and waits for a person.
+The attempt is written down before anything is asked of the receiver, and once more before the public act,
+so whatever is killed when, the next start knows whether something may have been shown. Where the receiver
+recognises a repetition by its key, it is sent again under that key; where the channel can look, it looks
+first; where neither is possible the delivery is `uncertain` and waits for a person.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -24,15 +24,19 @@ from artbot.clock import BootClock, Clock, system_boot
 from artbot.domain.candidate import CandidateState
 from artbot.domain.delivery import (
     DELIVERY,
+    LATE_EFFECT,
+    NO_PROTECTION,
     SEND_WITHIN,
     WAITING,
     DeliveryState,
     Outcome,
-    is_recognised,
+    Protection,
     wait_after,
     wait_after_interruption,
 )
 from artbot.errors import (
+    ArtbotError,
+    ConfigError,
     DeliveryError,
     OutcomeUnknown,
     PictureChanged,
@@ -43,9 +47,8 @@ from artbot.errors import (
 from artbot.failpoints import failpoint
 from artbot.pictures import fault_of, quarantine
 from artbot.publishing.acts import Actor, log_of_delivery
-from artbot.publishing.channels import Parcel, Receipt, Sender
-from artbot.publishing.clocks import open_attempts
-from artbot.publishing.event import artwork_published, event_bytes
+from artbot.publishing.channels import Handles, Outlet, Parcel, Post, Receipt, Sender
+from artbot.publishing.clocks import last_open_at, open_attempts
 from artbot.publishing.standing import (
     REFUSES_US,
     is_closed,
@@ -53,6 +56,7 @@ from artbot.publishing.standing import (
     note_failure,
     note_success,
 )
+from artbot.publishing.work import Work, approved_work
 from artbot.redaction import redact
 from db.engine import Database, DatabaseUnusable
 from db.models import Attempt, Candidate, Delivery
@@ -68,6 +72,8 @@ RECORD_WITHIN_S = 60.0
 """So long an answer that came is tried to be written down while somebody else holds the database. Claim,
 sending and this together take less than SENDING_S (artbot.workplace)."""
 RECORD_AGAIN_S = 1.0
+_OF = "post_sha256"
+"""Among the handles of a delivery: which post they were made for."""
 ASK = "it may have been posted, and the channel would not recognise a repetition: look, then say `artbot deliveries resolve`"
 
 
@@ -77,16 +83,18 @@ class Outbox:
 
     database: Database
     works: Path
-    senders: Mapping[str, Sender]
-    recognition: Mapping[str, timedelta | None]
-    """By channel: how long its receiver recognises a repetition, None: never."""
+    outlets: Mapping[str, Outlet]
+    """The configured channels by name."""
     clock: Clock
     random_share: Callable[[], float]
     """Uniform in [0, 1): jitter."""
     before_send: Callable[[int], None] = lambda attempt_id: None
-    """Called with the attempt's id after it is committed and before the socket opens. Whatever it raises,
-    nothing is sent; after DatabaseUnusable this process must end."""
+    """Called with the attempt's id after it is committed that the public act begins, and before it does.
+    Whatever it raises, nothing is shown; after DatabaseUnusable this process must end."""
     boot: BootClock = system_boot
+    alive: Callable[[], None] = lambda: None
+    """Called between two requests of one attempt. May raise DatabaseUnusable, ArtbotError: then nothing more
+    is asked of the receiver."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +111,12 @@ class Sent:
 
 
 def recover_interrupted(
-    database: Database, recognition: Mapping[str, timedelta | None], now: datetime
+    database: Database, protections: Mapping[str, Protection], now: datetime
 ) -> int:
     """Deliveries whose attempt was never closed, because its process or the disk gave out meanwhile.
 
-    They are due again, under their key, or a person is asked. Only the worker may call this, while it
+    They are due again, under their key, or a person is asked. An attempt that had not come to its public act
+    showed nothing. Only the worker may call this, while it
     sends nothing itself. Returns how many there were.
     """
     interrupted = select(Delivery).where(Delivery.state == DeliveryState.SENDING)
@@ -119,12 +128,21 @@ def recover_interrupted(
         for delivery in deliveries:
             for attempt in delivery.attempts:
                 if attempt.outcome is None:
-                    attempt.outcome, attempt.finished_at = Outcome.UNKNOWN, now
-                    attempt.detail = "artbot was ended before it could record the answer"
+                    _close_interrupted(attempt, now)
             delivery.last_error = "interrupted while sending"
             wait_s = wait_after_interruption(delivery.num_attempts)
-            _move_on(delivery, wait_s, recognition.get(delivery.channel), now)
+            # Of a channel that artbot.toml has no longer nobody knows what its receiver recognises.
+            protection = protections.get(delivery.channel, NO_PROTECTION)
+            _move_on(delivery, wait_s, protection, now)
         return len(deliveries)
+
+
+def _close_interrupted(attempt: Attempt, now: datetime) -> None:
+    has_begun = attempt.committing_at is not None
+    attempt.outcome = Outcome.UNKNOWN if has_begun else Outcome.UNAVAILABLE
+    attempt.finished_at = now
+    before = "it could record the answer" if has_begun else "anything was shown"
+    attempt.detail = f"artbot was ended before {before}"
 
 
 def has_due(database: Database, channels: Sequence[str], now: datetime) -> bool:
@@ -145,7 +163,7 @@ def deliver_due(
     now = outbox.clock()
     while not should_stop():
         with outbox.database.read() as session:
-            delivery_id = session.scalar(_due(list(outbox.senders), now).limit(1))
+            delivery_id = session.scalar(_due(list(outbox.outlets), now).limit(1))
         if delivery_id is None:
             break
         sent = _deliver(outbox, delivery_id)
@@ -173,43 +191,122 @@ def _due(channels: Sequence[str], now: datetime) -> Select[int]:
 def _deliver(outbox: Outbox, delivery_id: int) -> Sent | None:
     """One attempt, from the claim to its record. None if somebody else changed the delivery first."""
     delivery = _load(outbox.database, delivery_id)
+    outlet = outbox.outlets[delivery.channel]
     try:
-        event = artwork_published(delivery.candidate, outbox.works)
+        work = approved_work(delivery.candidate, outbox.works)
     except PictureChanged as error:
         # Nothing was sent, so there is no attempt to write down: only that the picture is not there.
         return _record_unsendable(outbox, delivery, str(error))
     except StorageFailed as error:
         return _put_off(outbox, delivery, str(error))
-    claimed_at, claimed_s = outbox.clock(), outbox.boot()[1]
-    is_too_late = partial(_is_too_late, outbox, claimed_at, claimed_s)
-    parcel = Parcel(delivery.delivery_key, event, event_bytes(event), is_too_late)
-    claim = _claim(outbox, delivery, hashlib.sha256(parcel.body).hexdigest(), claimed_at)
-    if not isinstance(claim, int):
-        return claim
-    failpoint("delivery.claimed")
     receipt: Receipt | None = None
     failure: DeliveryError | None = None
+    post = Post()
     try:
-        _remember(outbox, claim)
-        if is_too_late():
-            raise Unavailable("not sent: artbot was stopped between the claim and the sending")
-        receipt = outbox.senders[delivery.channel].send(parcel, outbox.clock())
-    except DatabaseUnusable as error:
-        _record_unsent(outbox, delivery, claim, error)
-        raise
-    except DeliveryError as error:
+        work = outlet.sign(work)
+        post = outlet.compose(work)
+    except DeliveryError as error:  # told as the outcome of an attempt, like every refusal
         failure = error
-    except Exception as error:  # a fault of ours in one channel must not hold up all the others
-        failure = OutcomeUnknown(f"unexpected {type(error).__name__}: {error}")
+    except Exception as error:
+        failure = Rejected(f"unexpected {type(error).__name__}: {error}")
+    claim = _claim(outbox, delivery, post.sha256)
+    if not isinstance(claim, _Claim):
+        return claim
+    failpoint("delivery.claimed")
+    if failure is None:
+        try:
+            receipt = _attempt(outbox, delivery, claim, work, post)
+        except (DatabaseUnusable, ArtbotError) as error:
+            _record_unsent(outbox, delivery, claim, error)
+            raise
+        except DeliveryError as error:
+            failure = error
     failpoint("delivery.sent")
-    return _record(outbox, delivery, claim, receipt, failure)
+    return _record(outbox, delivery, claim.attempt_id, receipt, failure)
 
 
-def _is_too_late(outbox: Outbox, claimed_at: datetime, claimed_s: float) -> bool:
-    """Whether more than SEND_WITHIN went by since the claim, by either clock: the one can be set back, the
-    other is known on Linux alone."""
-    by_boot = timedelta(seconds=outbox.boot()[1] - claimed_s)
-    return max(outbox.clock() - claimed_at, by_boot) > SEND_WITHIN
+@dataclass(frozen=True)
+class _Claim:
+    """An attempt that is ours."""
+
+    attempt_id: int
+    handles: dict[str, str]
+    """What earlier attempts of this post left behind."""
+    may_be_out_since: datetime | None
+    """When the last attempt began that may have shown it; None: none has."""
+    is_recognised: bool
+    """Whether the receiver would recognise a repetition now."""
+
+
+def _attempt(outbox: Outbox, read: Delivery, claim: _Claim, work: Work, post: Post) -> Receipt:
+    """Look, prepare, commit. Raises DeliveryError, and what ends the worker: DatabaseUnusable, ArtbotError.
+
+    What fails before the public act is written down has shown nothing to anybody, however it failed.
+    """
+    outlet = outbox.outlets[read.channel]
+    handles = Handles(dict(claim.handles), partial(_keep, outbox, claim.attempt_id, post.sha256))
+    parcel = Parcel(read.delivery_key, work, post, handles, outbox.alive)
+    try:
+        sender = _opened(outlet)
+        if claim.may_be_out_since and outlet.protection.looks:
+            found = sender.reconcile(parcel, outbox.clock())
+            if found is not None:
+                return found
+            _check_no_late_effect(claim, outbox.clock())
+            outbox.alive()
+        sender.prepare(parcel, outbox.clock())
+        outbox.alive()
+        failpoint("delivery.prepared")
+        began_at, began_s = _begin(outbox, claim.attempt_id), outbox.boot()[1]
+        _remember(outbox, claim.attempt_id)
+        is_too_late = partial(_is_too_late, outbox, began_at, began_s)
+        if is_too_late():
+            raise Unavailable("not sent: artbot was stopped before it could be")
+    except (Rejected, Unavailable, DatabaseUnusable, ArtbotError):
+        raise
+    except OutcomeUnknown as error:
+        raise _nothing_shown(error) from error
+    except Exception as error:  # a fault of ours in one channel must not hold up all the others
+        raise Unavailable(f"unexpected {type(error).__name__}: {error}") from error
+    failpoint("delivery.committing")
+    try:
+        return sender.commit(replace(parcel, is_too_late=is_too_late), outbox.clock())
+    except (DeliveryError, DatabaseUnusable):
+        raise
+    except Exception as error:
+        raise OutcomeUnknown(f"unexpected {type(error).__name__}: {error}") from error
+
+
+def _opened(outlet: Outlet) -> Sender:
+    """Raises Unavailable: what is wrong with its secret is mended in a file."""
+    try:
+        return outlet.open()
+    except ConfigError as error:
+        raise Unavailable(f"not sent: {error}") from error
+
+
+def _nothing_shown(error: OutcomeUnknown) -> Unavailable:
+    return Unavailable(
+        f"while preparing: {error}", status=error.status, retry_after_s=error.retry_after_s
+    )
+
+
+def _check_no_late_effect(claim: _Claim, now: datetime) -> None:
+    """It is not there now; a request that timed out may yet take effect. Raises Unavailable."""
+    assert claim.may_be_out_since is not None
+    wait = claim.may_be_out_since + LATE_EFFECT - now
+    if wait > timedelta() and not claim.is_recognised:
+        raise Unavailable(
+            "looked, and it is not there; an earlier attempt may yet take effect, so it is not sent again now",
+            retry_after_s=wait.total_seconds(),
+        )
+
+
+def _is_too_late(outbox: Outbox, began_at: datetime, began_s: float) -> bool:
+    """Whether more than SEND_WITHIN went by since it was written down that the public act begins, by either
+    clock: the one can be set back, the other is known on Linux alone."""
+    by_boot = timedelta(seconds=outbox.boot()[1] - began_s)
+    return max(outbox.clock() - began_at, by_boot) > SEND_WITHIN
 
 
 def _remember(outbox: Outbox, attempt_id: int) -> None:
@@ -225,14 +322,18 @@ def _remember(outbox: Outbox, attempt_id: int) -> None:
         raise Unavailable(f"not sent: {' '.join(reason.split())}") from error
 
 
-def _claim(outbox: Outbox, read: Delivery, body_sha256: str, now: datetime) -> int | Sent | None:
-    """Compare and swap: the delivery is ours only if it is still as it was read. The attempt's id.
+def _claim(outbox: Outbox, read: Delivery, post_sha256: str) -> _Claim | Sent | None:
+    """Compare and swap: the delivery is ours only if it is still as it was read.
 
     A delivery that may have been posted and is no longer recognised is not claimed: a person is asked.
     """
+    now = outbox.clock()
     with outbox.database.write() as session:
         current = session.get_one(Delivery, read.id)
-        may_repeat = _may_repeat(current, outbox.recognition.get(current.channel), now)
+        protection = outbox.outlets[current.channel].protection
+        may_be_out = open_attempts(current, session, now)
+        may_be_out_since = last_open_at(current, session, now)
+        may_repeat = _may_repeat(may_be_out, protection, now)
         to = DeliveryState.SENDING if may_repeat else DeliveryState.UNCERTAIN
         DELIVERY.require(read.state, to, read.id)
         claimed = session.execute(
@@ -255,21 +356,55 @@ def _claim(outbox: Outbox, read: Delivery, body_sha256: str, now: datetime) -> i
         attempt = Attempt(
             delivery_id=read.id,
             started_at=now,
-            body_sha256=body_sha256,
+            body_sha256=post_sha256,
             epoch=outbox.database.epoch or 0,
         )
         session.add(attempt)
         session.flush()
-        return attempt.id
+        kept = current.handles or {}
+        return _Claim(
+            attempt_id=attempt.id,
+            # What was prepared for other words is of no use, unless it may be public.
+            handles=kept if may_be_out or kept.get(_OF) == post_sha256 else {},
+            may_be_out_since=may_be_out_since,
+            is_recognised=_is_recognised(may_be_out, protection, now),
+        )
 
 
-def _record_unsent(
-    outbox: Outbox, claimed: Delivery, attempt_id: int, error: DatabaseUnusable
-) -> None:
+def _keep(outbox: Outbox, attempt_id: int, post_sha256: str, handles: Mapping[str, str]) -> None:
+    """Commit what the receiver calls things. Raises DatabaseUnusable, Fenced."""
+    with outbox.database.write() as session:
+        attempt = _ours(session, attempt_id)
+        attempt.delivery.handles = {**handles, _OF: post_sha256}
+
+
+def _begin(outbox: Outbox, attempt_id: int) -> datetime:
+    """Commit that from now on the work may be public. Raises DatabaseUnusable, Fenced."""
+    now = outbox.clock()
+    with outbox.database.write() as session:
+        _ours(session, attempt_id).committing_at = now
+    return now
+
+
+def _ours(session: Session, attempt_id: int) -> Attempt:
+    """The attempt, still open. Raises DatabaseUnusable if it is not: the database was put back in use."""
+    attempt = session.get(Attempt, attempt_id)
+    if (
+        attempt is None
+        or attempt.outcome is not None
+        or attempt.delivery.state != DeliveryState.SENDING
+    ):
+        raise DatabaseUnusable(
+            f"attempt {attempt_id} is not under way in the database: it was put back while it was in use"
+        )
+    return attempt
+
+
+def _record_unsent(outbox: Outbox, claimed: Delivery, claim: _Claim, error: Exception) -> None:
     """This process ends before it sent anything. If that can still be written down, nobody need wonder."""
     with suppress(DatabaseUnusable, SQLAlchemyError, OSError):
         failure = Unavailable(f"not sent: {error}")
-        _write_record(outbox, claimed, attempt_id, None, failure, outbox.clock())
+        _write_record(outbox, claimed, claim.attempt_id, None, failure, outbox.clock())
 
 
 def _record(
@@ -308,10 +443,12 @@ def _write_record(
     now: datetime,
 ) -> Sent:
     with outbox.database.write() as session:
-        delivery = session.get_one(Delivery, claimed.id)
-        attempt = session.get_one(Attempt, attempt_id)
-        if attempt.outcome is not None:  # an earlier try was kept, but the server could not say so
-            return _sent(delivery, claimed.candidate.name, attempt.detail or "")
+        attempt = session.get(Attempt, attempt_id)
+        if attempt is not None and attempt.outcome is not None:
+            # An earlier try was kept, but the server could not say so.
+            return _sent(attempt.delivery, claimed.candidate.name, attempt.detail or "")
+        attempt = _ours(session, attempt_id)
+        delivery = attempt.delivery
         attempt.finished_at = now
         if failure is None:
             assert receipt is not None
@@ -319,6 +456,7 @@ def _write_record(
             attempt.detail = redact(receipt.detail)
             DELIVERY.move(delivery, DeliveryState.DELIVERED)
             delivery.delivered_at = now
+            delivery.remote_url = receipt.url or delivery.remote_url
             delivery.last_error = None
             note_success(session, delivery.channel, now)
         else:
@@ -342,15 +480,17 @@ def _plan_next(outbox: Outbox, delivery: Delivery, failure: DeliveryError, now: 
         DELIVERY.move(delivery, DeliveryState.HELD if is_held else DeliveryState.FAILED)
         return
     wait_s = wait_after(delivery.num_attempts, outbox.random_share(), failure.retry_after_s)
-    _move_on(delivery, wait_s, outbox.recognition.get(delivery.channel), now)
+    _move_on(delivery, wait_s, outbox.outlets[delivery.channel].protection, now)
 
 
 def _move_on(
-    delivery: Delivery, wait_s: float | None, recognises_for: timedelta | None, now: datetime
+    delivery: Delivery, wait_s: float | None, protection: Protection, now: datetime
 ) -> None:
     """Wait so long and try again; None gives up; a person is asked where trying could post twice."""
     next_at = now + timedelta(seconds=wait_s or 0.0)
-    if not _may_repeat(delivery, recognises_for, next_at):
+    session = Session.object_session(delivery)
+    assert session is not None
+    if not _may_repeat(open_attempts(delivery, session, next_at), protection, next_at):
         DELIVERY.move(delivery, DeliveryState.UNCERTAIN)
         delivery.last_error = f"{delivery.last_error}; {ASK}"
     elif wait_s is None:
@@ -360,15 +500,15 @@ def _move_on(
         delivery.next_at = next_at
 
 
-def _may_repeat(delivery: Delivery, recognises_for: timedelta | None, at: datetime) -> bool:
-    """Whether sending at `at` cannot make a second post: no attempt may have taken effect, or the
-    receiver still recognises the key then."""
-    session = Session.object_session(delivery)
-    assert session is not None
-    unknown = open_attempts(delivery, session, at)
-    if not unknown:
-        return True
-    return is_recognised(recognises_for, at - min(attempt.started_at for attempt in unknown))
+def _may_repeat(may_be_out: Sequence[Attempt], protection: Protection, at: datetime) -> bool:
+    """Whether sending at `at` cannot make a second post: no attempt may have taken effect, or the channel
+    looks first, or the receiver still recognises the key then."""
+    return not may_be_out or protection.looks or _is_recognised(may_be_out, protection, at)
+
+
+def _is_recognised(may_be_out: Sequence[Attempt], protection: Protection, at: datetime) -> bool:
+    first = min((attempt.started_at for attempt in may_be_out), default=at)
+    return protection.recognises(at - first)
 
 
 def _record_unsendable(outbox: Outbox, read: Delivery, reason: str) -> Sent | None:

@@ -6,20 +6,28 @@ approved and its channels do not know, or the other way round.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
 from sqlalchemy import Select, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm.interfaces import ORMOption
 
 from artbot.clock import Clock
 from artbot.config import TextSettings
 from artbot.domain.candidate import CANDIDATE, CandidateState, expires_before
-from artbot.domain.delivery import DELIVERY, DeliveryState, delivery_key, may_have_landed
-from artbot.errors import NotAllowed, PictureChanged, UsageError
+from artbot.domain.delivery import (
+    DELIVERY,
+    DeliveryState,
+    Protection,
+    delivery_key,
+    may_have_landed,
+)
+from artbot.domain.text import check_hashtag, check_language
+from artbot.errors import NotAllowed, PictureChanged, StorageFailed, UsageError
 from artbot.failpoints import failpoint
 from artbot.pictures import BY, fault_of, quarantine, write_decision
 from db.engine import Database
@@ -38,12 +46,13 @@ class Review:
     database: Database
     works: Path
     texts: TextSettings
-    channels: Mapping[str, timedelta | None]
-    """The channels an approved work goes to unless told otherwise: by name, how long after the first
-    attempt the receiver recognises a repetition (None: it never does)."""
+    channels: Mapping[str, Protection]
+    """The channels an approved work goes to unless told otherwise, by name."""
     undo_time: timedelta
     """How long an approved work waits before it may be sent."""
     clock: Clock
+    refusals: Callable[[Candidate, Sequence[str]], Mapping[str, str]] = lambda candidate, channels: {}
+    """(an approved candidate, channels) -> why those that could never take it could not, by channel."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,12 @@ class Words:
     title: str | None = None
     alt: str | None = None
     caption: str | None = None
+    hashtags: str | None = None
+    """Separated by spaces, with or without #."""
+    warning: str | None = None
+    """What people should know before they see it; empty: nothing."""
+    language: str | None = None
+    """Of these words: a BCP 47 tag."""
 
 
 def approve(
@@ -75,16 +90,18 @@ def approve(
     Approving an approved work again changes nothing, unless it was approved before there was any
     channel: then it goes out now. With other words or channels it is refused.
 
-    Raises UsageError (no such candidate or channel, words that are no text), NotAllowed (not pending),
+    Raises UsageError (no such candidate or channel, words that are no text), NotAllowed (not pending; a
+    channel could never take it: too many words, say),
     PictureChanged (the file is not the recorded one; the candidate is quarantined), StorageFailed (it
     cannot be read now; nothing is decided).
     """
-    _check_words(words)
+    words = _checked(words)
     wanted = list(dict.fromkeys(channels if channels is not None else review.channels))
     for channel in wanted:
         if channel not in review.channels:
             known = ", ".join(review.channels) or "none; add a [channels.NAME] table to artbot.toml"
             raise UsageError(f"there is no channel {channel!r}. Channels: {known}.")
+    _check_taken(review, candidate_id, words, wanted)
     fault = None
     with review.database.write() as session:
         candidate = _get(session, candidate_id)
@@ -99,10 +116,7 @@ def approve(
         if fault is not None:
             quarantine(session, candidate, fault, author.via, now)
         else:
-            candidate.approved_at = now
-            for name, draft in draft_words(review.texts, candidate).items():
-                written = getattr(words, name)
-                setattr(candidate, name, draft if written is None else written)
+            _put_words(review, candidate, words, now)
             _decide(session, candidate, CandidateState.APPROVED, author, review.clock)
             _queue(session, candidate, wanted, review)
             failpoint("decision.written")
@@ -136,7 +150,9 @@ def undo(review: Review, candidate_id: int | None, author: Author) -> Candidate:
         _check_move(candidate, CandidateState(last.was))
         if candidate.state == CandidateState.APPROVED:
             _cancel_deliveries(candidate)
-            candidate.approved_at = candidate.title = candidate.alt = candidate.caption = None
+            candidate.approved_at = None
+            for name in vars(Words()):
+                setattr(candidate, name, None)
         _decide(session, candidate, CandidateState(last.was), author, review.clock, undoes=last.id)
         return candidate
 
@@ -163,8 +179,53 @@ def expire(review: Review, expire_days: float) -> list[str]:
         return [candidate.name for candidate in expired]
 
 
+def _check_taken(review: Review, candidate_id: int, words: Words, channels: Sequence[str]) -> None:
+    """Before anything is locked: renditions take their time. Raises NotAllowed for what no channel could
+    ever send; better now than at midnight."""
+    candidate = as_approved(review, candidate_id, words)
+    if not CANDIDATE.allows(candidate.state, CandidateState.APPROVED):
+        return  # told with what would help, where it is decided
+    try:
+        refused = review.refusals(candidate, channels)
+    except (PictureChanged, StorageFailed):
+        return  # likewise
+    if refused:
+        listed = "; ".join(f"{channel}: {why}" for channel, why in refused.items())
+        raise NotAllowed(
+            f"{candidate.id} ({candidate.name}) cannot go out like this: {listed}. Give it other words "
+            f"(artbot approve {candidate.id} --caption … --alt …), or leave the channel out (--channel)."
+        )
+
+
+def as_approved(review: Review, candidate_id: int, words: Words = Words()) -> Candidate:
+    """The candidate with the words that it has, or that an approval would freeze now. Nothing is written.
+
+    Raises UsageError.
+    """
+    words = _checked(words)
+    with review.database.read() as session:
+        candidate = _get(
+            session,
+            candidate_id,
+            joinedload(Candidate.batch),
+            joinedload(Candidate.checkpoint),
+        )
+        session.expunge_all()
+    if candidate.state != CandidateState.APPROVED:
+        _put_words(review, candidate, words, review.clock())
+    return candidate
+
+
+def _put_words(review: Review, candidate: Candidate, words: Words, now: datetime) -> None:
+    """What the person wrote, and the drafts for the rest."""
+    candidate.approved_at = now
+    for name, draft in draft_words(review.texts, candidate).items():
+        written = getattr(words, name)
+        setattr(candidate, name, draft if written is None else written)
+
+
 def draft_words(texts: TextSettings, candidate: Candidate) -> dict[str, str]:
-    """Title, alt text and caption drafted from the work's facts."""
+    """The words of a work as [texts] drafts them from its facts."""
     manifest = candidate.checkpoint.manifest
     facts = {
         "number": candidate.id,
@@ -174,23 +235,41 @@ def draft_words(texts: TextSettings, candidate: Candidate) -> dict[str, str]:
         "seed": candidate.seed,
     }
     templates = {"title": texts.title, "alt": texts.alt, "caption": texts.caption}
-    return {name: template.format(**facts) for name, template in templates.items()}
+    drafted = {name: template.format(**facts) for name, template in templates.items()}
+    fixed = {
+        "hashtags": " ".join(texts.hashtags),
+        "warning": texts.warning,
+        "language": texts.language,
+    }
+    return drafted | fixed
 
 
-def _get(session: Session, candidate_id: int) -> Candidate:
-    candidate = session.get(Candidate, candidate_id)
+def _get(session: Session, candidate_id: int, *options: ORMOption) -> Candidate:
+    candidate = session.get(Candidate, candidate_id, options=options)
     if candidate is None:
         raise UsageError(f"there is no candidate {candidate_id}. `artbot review --all` lists them.")
     return candidate
 
 
-def _check_words(words: Words) -> None:
-    """What was typed in another encoding arrives as half characters, which no database keeps."""
+def _checked(words: Words) -> Words:
+    """With its hashtags in their one form. Raises UsageError for words that are none.
+
+    What was typed in another encoding arrives as half characters, which no database keeps.
+    """
     for name, written in vars(words).items():
         try:
             (written or "").encode()
         except UnicodeEncodeError as error:
             raise UsageError(f"the {name} is no UTF-8 text: {written!a}") from error
+    try:
+        if words.language is not None:
+            check_language(words.language)
+        if words.hashtags is None:
+            return words
+        tags = [check_hashtag(tag.removeprefix("#")) for tag in words.hashtags.split()]
+    except ValueError as error:
+        raise UsageError(f"{error}.") from error
+    return replace(words, hashtags=" ".join(tags))
 
 
 def _check_move(candidate: Candidate, to: CandidateState) -> None:
@@ -248,7 +327,7 @@ def _queue(session: Session, candidate: Candidate, channels: Sequence[str], revi
     existing = {delivery.channel: delivery for delivery in candidate.deliveries}
     for channel in channels:
         delivery = existing.get(channel)
-        is_doubtful = may_be_out and review.channels[channel] != timedelta.max
+        is_doubtful = may_be_out and not review.channels[channel].is_for_ever
         state = DeliveryState.UNCERTAIN if is_doubtful else DeliveryState.QUEUED
         if delivery is None:
             assert candidate.image_sha256 is not None

@@ -21,6 +21,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from artbot.domain.calendar import CLOCK_TOLERANCE
+from artbot.domain.delivery import Protection
 from artbot.errors import DatabaseError, StorageFailed, UsageError
 from artbot.failpoints import failpoint
 from artbot.files import fsync_folder
@@ -114,7 +115,7 @@ def list_replaced(database: Path) -> list[Path]:
 def restore(
     backup: Path,
     database: Path,
-    recognition: Mapping[str, timedelta | None],
+    protections: Mapping[str, Protection],
     mark: Mark | None,
     actor: Actor,
     now: datetime,
@@ -135,7 +136,7 @@ def restore(
         _remove(building)
         with closing(_open_unchanged(backup)) as source:
             source.execute("VACUUM INTO ?", (str(building),))
-        doubtful = _prepare(building, backup, recognition, mark, actor, now)
+        doubtful = _prepare(building, backup, protections, mark, actor, now)
         had_one = database.exists()
         try:
             give_to_owner_of(database if had_one else database.parent, building)
@@ -194,7 +195,7 @@ def check_file(path: Path, called: Path | None = None) -> None:
 def _prepare(
     building: Path,
     backup: Path,
-    recognition: Mapping[str, timedelta | None],
+    protections: Mapping[str, Protection],
     mark: Mark | None,
     actor: Actor,
     now: datetime,
@@ -203,7 +204,7 @@ def _prepare(
     made_at = datetime.fromtimestamp(backup.stat().st_mtime, UTC)
     copy = open_database(building)
     try:
-        doubtful = doubt_after_restore(copy, recognition, made_at, mark, actor, now)
+        doubtful = doubt_after_restore(copy, protections, made_at, mark, actor, now)
         return len(doubtful)
     finally:
         copy.close()

@@ -34,8 +34,22 @@ SIGNATURE = "v1,c2lnbmF0dXJl"
 HEADERS = {"Content-Type": "application/json", "webhook-signature": SIGNATURE}
 
 
+def post_to(
+    url: str,
+    body: bytes,
+    headers: dict[str, str],
+    now: datetime,
+    *,
+    allow_private: bool = False,
+    proxy: str | None = None,
+    is_too_late: Callable[[], bool] = lambda: False,
+) -> http.Answer:
+    door = http.Door(allow_private, proxy)
+    return door.request("POST", url, body, headers, now, is_too_late=is_too_late)
+
+
 def post(url: str, body: bytes = b'{"a": 1}') -> http.Answer:
-    return http.post(url, body, HEADERS, NOON, allow_private=True)
+    return post_to(url, body, HEADERS, NOON, allow_private=True)
 
 
 def verdict(url: str) -> tuple[str, DeliveryError | None]:
@@ -295,7 +309,7 @@ def test_a_name_that_means_a_private_address_is_never_connected_to(
     with pytest.raises(
         Unavailable, match=r"receiver\.example is .*allow_private = true"
     ) as refused:
-        http.post(f"{scheme}://receiver.example/", b"{}", HEADERS, NOON)
+        post_to(f"{scheme}://receiver.example/", b"{}", HEADERS, NOON)
     assert addresses[0] in str(refused.value)
     assert connected == []
 
@@ -305,7 +319,7 @@ def test_of_several_addresses_only_the_public_ones_are_tried_each_once(
 ) -> None:
     connected = resolving_to(monkeypatch, "192.168.0.1", "1.1.1.1", "2606:4700::1111")
     with pytest.raises(Unavailable, match="refused"):
-        http.post("https://receiver.example/", b"{}", HEADERS, NOON)
+        post_to("https://receiver.example/", b"{}", HEADERS, NOON)
     assert connected == ["1.1.1.1", "2606:4700::1111"]
 
 
@@ -314,7 +328,7 @@ def test_this_machine_in_any_spelling_is_refused_unless_it_is_meant(host: str) -
     with serve(answers(http_answer(200))) as server:
         port = server.url.rpartition(":")[2]
         with pytest.raises(Unavailable):
-            http.post(f"http://{host}:{port}", b"{}", HEADERS, NOON)
+            post_to(f"http://{host}:{port}", b"{}", HEADERS, NOON)
         assert server.requests == []
 
 
@@ -337,7 +351,7 @@ def test_the_name_is_looked_up_once_so_that_a_second_answer_cannot_differ(
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)
     monkeypatch.setattr(http.sockets, "create_connection", connect)
     with pytest.raises(Unavailable):
-        http.post("http://receiver.example/", b"{}", HEADERS, NOON)
+        post_to("http://receiver.example/", b"{}", HEADERS, NOON)
     assert (asked, connected) == (["receiver.example"], ["1.1.1.1"])
 
 
@@ -578,7 +592,7 @@ def test_a_receiver_that_drips_keeps_no_thread_no_socket_and_no_picture(
 
         for _ in range(3):
             with contextlib.suppress(DeliveryError):
-                http.post(server.url, picture, HEADERS, NOON, allow_private=True)
+                post_to(server.url, picture, HEADERS, NOON, allow_private=True)
         assert happens(is_all_gone), threads_and_sockets()
         assert len(server.requests) == 3
 
@@ -644,7 +658,7 @@ def test_who_is_too_late_once_the_connection_stands_sends_no_byte_of_the_request
     with serving(answers(http_answer(200))) as server:
         url = server.url if scheme == "http" else https(server)
         with pytest.raises(Unavailable, match="not sent"):
-            http.post(url, b"{}", HEADERS, NOON, allow_private=True, is_too_late=is_too_late)
+            post_to(url, b"{}", HEADERS, NOON, allow_private=True, is_too_late=is_too_late)
         assert happens(lambda: server.num_connections)
         time.sleep(0.1)
         assert server.requests == []
@@ -669,7 +683,7 @@ def test_what_is_given_up_amid_the_picture_ends_there() -> None:
     with serve(answers(http_answer(200))) as server:
         server.wrap = read_slowly
         with done_within(3), pytest.raises(OutcomeUnknown):
-            http.post(server.url, picture, HEADERS, NOON, allow_private=True)
+            post_to(server.url, picture, HEADERS, NOON, allow_private=True)
         assert ended.wait(5)
     assert sum(received) < len(picture) / 2
 
@@ -803,12 +817,12 @@ def test_a_public_receiver_is_talked_to_under_its_own_name(
     monkeypatch.setattr(http, "is_public", lambda address: True)
     with serve(answers(http_answer(200))) as plain:
         port = plain.url.partition("/hook")[0].rpartition(":")[2]
-        assert http.post(f"http://localhost:{port}/", b"{}", HEADERS, NOON).status == 200
+        assert post_to(f"http://localhost:{port}/", b"{}", HEADERS, NOON).status == 200
         assert plain.requests[0].headers["host"] == f"localhost:{port}"
     with serve_tls(certificate, answers(http_answer(200))) as server:
-        assert http.post(https(server), b"{}", HEADERS, NOON).status == 200
+        assert post_to(https(server), b"{}", HEADERS, NOON).status == 200
         with pytest.raises(Unavailable, match="certificate"):
-            http.post(https(server).replace("127.0.0.1", "localhost"), b"{}", HEADERS, NOON)
+            post_to(https(server).replace("127.0.0.1", "localhost"), b"{}", HEADERS, NOON)
 
 
 def corrupt_the_encryption(connection: socket.socket, _: Request) -> None:
@@ -837,7 +851,7 @@ def test_an_encrypted_connection_that_breaks_after_the_request_is_unknown(
 
 
 def through(proxy: str, url: str = "http://receiver.example/hook") -> http.Answer:
-    return http.post(url, b"{}", HEADERS, NOON, proxy=proxy)
+    return post_to(url, b"{}", HEADERS, NOON, proxy=proxy)
 
 
 def test_a_channels_proxy_is_used_and_looks_the_receiver_up_itself() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import io
 import json
 import time
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -26,6 +29,7 @@ from artbot.publishing.channels.webhook import (
     sign,
 )
 from artbot.publishing.event import Event, artwork_published, event_bytes, event_schema
+from artbot.publishing.work import Work, approved_work
 from artbot.redaction import REDACTED, redact
 from artbot.review.decisions import Words, approve
 from db.engine import Database, open_database
@@ -39,6 +43,7 @@ from tests.unit.service.kit import (
     SetClock,
     add_works,
     answers,
+    compose_for_webhook,
     http_answer,
     picture_of,
     serve,
@@ -62,8 +67,12 @@ def an_event(desk: Desk, words: Words = NO_WORDS) -> Event:
 
 
 def event_of(database: Database, works: Path, work: int) -> Event:
+    return artwork_published(work_of(database, works, work))
+
+
+def work_of(database: Database, works: Path, number: int) -> Work:
     with database.read() as session:
-        return artwork_published(session.get_one(Candidate, work), works)
+        return approved_work(session.get_one(Candidate, number), works)
 
 
 # The signature
@@ -95,18 +104,47 @@ def test_an_independent_library_refuses_what_was_changed_on_the_way(change: str)
 
 
 def test_the_request_carries_id_time_and_signature_of_its_very_body(desk: Desk) -> None:
-    event = an_event(desk, Words(title="Größe 花"))
-    parcel = Parcel("msg_abc", event, event_bytes(event))
+    (number,) = add_works(desk.database, desk.works)
+    approve(desk.review, number, ANNA, Words(title="Größe 花"))
+    work = work_of(desk.database, desk.works, number)
     with serve(answers(http_answer(204))) as server:
-        WebhookSender(server.url, KEY, allow_private=True).send(parcel, NOON)
+        sender = WebhookSender(server.url, KEY, allow_private=True)
+        post = compose_for_webhook(work)
+        sender.commit(Parcel("msg_abc", work, post), NOON)
     (request,) = server.requests
-    assert request.body == parcel.body
+    assert request.body == post.body
     assert request.headers["content-type"] == "application/json"
     assert request.headers["webhook-id"] == "msg_abc"
     assert request.headers["webhook-timestamp"] == str(int(NOON.timestamp()))
     assert request.headers["webhook-signature"] == sign(
         KEY, "msg_abc", int(NOON.timestamp()), request.body
     )
+
+
+def test_the_picture_inside_is_the_painted_one_and_says_that_a_network_made_it(desk: Desk) -> None:
+    (number,) = add_works(desk.database, desk.works)
+    approve(desk.review, number, ANNA)
+    work = work_of(desk.database, desk.works, number)
+    image = json.loads(compose_for_webhook(work).body)["data"]["image"]
+    content = base64.b64decode(image["base64"])
+    assert image["sha256"] == hashlib.sha256(content).hexdigest()
+    assert image["bytes"] == len(content)
+    assert b"trainedAlgorithmicMedia" in content
+    painted, sent = (Image.open(io.BytesIO(c)) for c in (work.picture.content, content))
+    assert painted.tobytes() == sent.tobytes()
+
+
+def test_a_test_event_is_signed_and_follows_the_schema() -> None:
+    with serve(answers(http_answer(204))) as server:
+        said = WebhookSender(server.url, KEY, allow_private=True).check(NOON)
+    (request,) = server.requests
+    event = json.loads(request.body)
+    assert event["type"] == "test"
+    jsonschema.Draft202012Validator(json.loads(event_schema())).validate(event)
+    assert request.headers["webhook-signature"] == sign(
+        KEY, request.headers["webhook-id"], int(NOON.timestamp()), request.body
+    )
+    assert "204" in said
 
 
 # Secrets

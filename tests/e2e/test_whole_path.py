@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+
+from PIL import Image
 
 from tests.conftest import Consumer, Place
 from trainers.data.sources.demo import paint_still_lifes
@@ -26,8 +29,10 @@ def test_a_folder_of_paintings_becomes_a_published_work(place: Place, consumer: 
 
     assert consumer.verdicts() == ["stored"]
     picture = (consumer.store / f"{candidate['name']}.png").read_bytes()
-    assert hashlib.sha256(picture).hexdigest() == candidate["image_sha256"]
+    assert Image.open(io.BytesIO(picture)).tobytes() == Image.open(candidate["file"]).tobytes()
+    assert place.run("verify", str(consumer.store / f"{candidate['name']}.png")).code == 0
     event = json.loads((consumer.store / f"{candidate['name']}.json").read_text("utf-8"))
+    assert hashlib.sha256(picture).hexdigest() == event["data"]["image"]["sha256"]
     assert event["data"]["image"]["alt"] == alt
     assert event["data"]["artwork"]["seed"] == candidate["seed"]
     status = place.json("status")

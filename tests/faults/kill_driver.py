@@ -15,7 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -37,8 +37,9 @@ from artbot.config import load_settings
 from artbot.daemon.run import Daemon
 from artbot.daemon.supervision import Supervision
 from artbot.domain.candidate import BatchState
+from artbot.domain.delivery import NO_PROTECTION
 from artbot.mark import read_mark
-from artbot.publishing.channels import recognition, settings_models
+from artbot.publishing.channels import protections, settings_models
 from artbot.publishing.interventions import Actor
 from artbot.publishing.outbox import deliver_due
 from artbot.review.decisions import Author, Words, approve
@@ -130,7 +131,7 @@ def put_back(place: Workplace) -> None:
         restore(
             backup,
             settings.database,
-            recognition(settings),
+            protections(settings),
             read_mark(settings.mark),
             Actor("anna", "test"),
             place.clock(),
@@ -180,12 +181,12 @@ OPERATIONS: dict[str, Callable[[Workplace], None]] = {
 
 @contextmanager
 def _nothing_is_recognised() -> Iterator[None]:
-    known = channels.recognition
-    vars(channels)["recognition"] = lambda settings: dict.fromkeys(known(settings))
+    known = channels.protections
+    vars(channels)["protections"] = lambda settings: dict.fromkeys(known(settings), NO_PROTECTION)
     try:
         yield
     finally:
-        vars(channels)["recognition"] = known
+        vars(channels)["protections"] = known
 
 
 def serve() -> None:
@@ -223,5 +224,5 @@ def _be_the_child(request: dict[str, str], gate: int) -> None:
 
 
 if __name__ == "__main__":
-    assert artbot.publishing.channels.webhook.CHANNEL.recognises_for == timedelta.max
+    assert artbot.publishing.channels.webhook.CHANNEL.protection.is_for_ever
     serve()

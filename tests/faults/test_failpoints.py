@@ -30,6 +30,8 @@ FLOWS = {
     "worker.begun": "deliver",
     "worker.recovered": "deliver",
     "delivery.claimed": "deliver",
+    "delivery.prepared": "deliver",
+    "delivery.committing": "deliver",
     "mark.written": "deliver",
     "delivery.sent": "deliver",
     "backup.written": "backup",

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from artbot.config import load_settings
+from artbot.domain.delivery import NO_PROTECTION
 from artbot.errors import DatabaseError, StorageFailed
 from artbot.mark import read_mark, write_mark
 from artbot.publishing.channels import settings_models
@@ -52,7 +53,8 @@ def found(
 ) -> Iterator[Found]:
     """Two works that are approved and due, and their receiver."""
     monkeypatch.setattr(
-        "artbot.publishing.channels.recognition", lambda settings: dict.fromkeys(settings.channels)
+        "artbot.publishing.channels.protections",
+        lambda settings: dict.fromkeys(settings.channels, NO_PROTECTION),
     )
     with copied(template_of("deliver", database_kind), tmp_path / "place") as made:
         with receiving(made):

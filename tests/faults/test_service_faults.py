@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from artbot.domain.seeds import seed_for
 from tests.conftest import ARTBOT, SCHEDULE, Consumer, Place, on_sqlite_only, wait_for
@@ -63,9 +64,17 @@ def test_a_batch_killed_again_and_again_at_any_moment_comes_out_as_if_it_never_w
     assert not leftovers
 
 
-@pytest.mark.parametrize("moment", ["delivery.claimed", "delivery.sent"])
+@pytest.mark.parametrize(
+    ("moment", "outcome"),
+    [
+        ("delivery.claimed", "unavailable"),
+        ("delivery.prepared", "unavailable"),
+        ("delivery.committing", "unknown"),
+        ("delivery.sent", "unknown"),
+    ],
+)
 def test_a_work_reaches_the_receiver_once_although_the_daemon_was_killed_while_sending(
-    painted: Place, consumer: Consumer, moment: str
+    painted: Place, consumer: Consumer, moment: str, outcome: str
 ) -> None:
     painted.configure((painted.root / "artbot.toml").read_text() + consumer.channel())
     assert painted.run("approve", "2").code == 0
@@ -74,14 +83,13 @@ def test_a_work_reaches_the_receiver_once_although_the_daemon_was_killed_while_s
     assert painted.run("daemon", "--once").code == 0
     story = painted.json("show", "2")["deliveries"][0]
     assert story["state"] == "delivered"
-    assert [attempt["outcome"] for attempt in story["attempts"]] == ["unknown", "delivered"]
+    assert [attempt["outcome"] for attempt in story["attempts"]] == [outcome, "delivered"]
     already_there = moment == "delivery.sent"
     assert consumer.verdicts() == (["stored", "duplicate"] if already_there else ["stored"])
     assert len({line["webhook_id"] for line in consumer.log()}) == 1
     stored = list(consumer.store.glob("*.png"))
-    assert [path.read_bytes() for path in stored] == [
-        painted.files()[f"{painted.json('show', '2')['batch']}/{stored[0].name}"]
-    ]
+    (picture,) = (Image.open(path).tobytes() for path in stored)
+    assert picture == Image.open(painted.json("show", "2")["file"]).tobytes()
 
 
 def test_a_decision_is_whole_or_absent_wherever_the_command_is_killed(

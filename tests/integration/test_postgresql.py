@@ -127,7 +127,7 @@ def everything(server: Server, name: str) -> dict[str, list[tuple[object, ...]]]
     columns = {
         "checkpoints": "*",
         "batches": "*",
-        "candidates": "*",
+        "candidates": "id, batch_id, index, name, seed, checkpoint_sha256, recipe, state, image_sha256",
         "decisions": "id, candidate_id, was, now, undoes, image_sha256, by, via, at",
         "deliveries": "id, candidate_id, channel, delivery_key, state, num_attempts, next_at",
         "attempts": "id, delivery_id, started_at, body_sha256, finished_at, outcome",

@@ -11,16 +11,16 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from artbot.config import ScheduleSettings
 from artbot.domain.candidate import CandidateState
-from artbot.domain.delivery import SETTLED, DeliveryState
+from artbot.domain.delivery import FOR_EVER, SETTLED, DeliveryState
 from artbot.mark import write_mark
-from artbot.publishing.channels import Parcel, Receipt
+from artbot.publishing.channels import Outlet, Parcel, Post, Receipt, Sender
 from artbot.publishing.interventions import Actor, replay
 from artbot.publishing.outbox import Outbox, deliver_due, has_due, recover_interrupted
 from artbot.publishing.reading import count_by_state, get_delivery, list_deliveries
@@ -37,10 +37,10 @@ ANNA = Author("anna", "test")
 LARGE = ("candidates", "deliveries", "decisions", "attempts")
 
 
-class Takes:
+class Takes(Sender):
     """A receiver that takes everything."""
 
-    def send(self, parcel: Parcel, now: object) -> Receipt:
+    def commit(self, parcel: Parcel, now: datetime) -> Receipt:
         return Receipt(200, "")
 
 
@@ -79,13 +79,11 @@ def paint_what_is_due(workplace: Workplace) -> None:
 
 def send(workplace: Workplace) -> None:
     paint_what_is_due(workplace)
-    recognition = dict.fromkeys(workplace.settings.channels, timedelta.max)
-    senders = dict.fromkeys(workplace.settings.channels, Takes())
+    outlet = Outlet(lambda work: Post(work.title, work.alt), Takes, FOR_EVER)
     outbox = Outbox(
         workplace.database,
         workplace.settings.works,
-        senders,
-        recognition,
+        dict.fromkeys(workplace.settings.channels, outlet),
         workplace.clock,
         lambda: 0.0,
         workplace.outbox.before_send,
@@ -115,7 +113,7 @@ def send_again(workplace: Workplace) -> None:
     """The last day's, to a receiver that lost it."""
     since = workplace.clock() - timedelta(days=1)
     actor = Actor("anna", "test")
-    replay(workplace.database, "studio", {"studio": timedelta.max}, since, actor, workplace.clock())
+    replay(workplace.database, "studio", {"studio": FOR_EVER}, since, actor, workplace.clock())
 
 
 def begin_work(workplace: Workplace) -> None:

@@ -66,13 +66,15 @@ IMPORTED_LATE = (
 )
 FORGETFUL = '''"""As a webhook, but its receiver would show a repetition: for the soak only."""
 
+from artbot.domain.delivery import NO_PROTECTION
 from artbot.publishing.channels import Channel, webhook
 
 CHANNEL = Channel(
     name="forgetful",
     settings_model=type("ForgetfulSettings", (webhook.WebhookSettings,), {"__annotations__": {"type": str}}),
+    compose=webhook.CHANNEL.compose,
     open=webhook.CHANNEL.open,
-    recognises_for=None,
+    protection=NO_PROTECTION,
 )
 '''
 SETTINGS = """

@@ -11,8 +11,8 @@ import click
 import pytest
 
 from artbot.cli.main import cli
-from artbot.publishing.event import Event
 from tests.conftest import CHECKOUT
+from tests.unit.service.kit import a_work
 
 DOCUMENTS = sorted(
     path
@@ -87,7 +87,6 @@ def test_every_word_of_the_glossary_stands_there_once() -> None:
 
 def test_the_channel_in_the_documents_is_a_whole_channel(tmp_path: Path) -> None:
     """Taken from the page, put where it says, used as artbot uses one."""
-    import base64
     import hashlib
     import sys
     import types
@@ -100,11 +99,13 @@ def test_the_channel_in_the_documents_is_a_whole_channel(tmp_path: Path) -> None
     code = re.search(r"```python\n(.*?)```", page, re.S)
     assert code is not None
     imports = (
-        "from base64 import b64decode\nfrom datetime import datetime, timedelta\n"
+        "from datetime import datetime\n"
         "from pathlib import Path\n"
         "from typing import Literal\nfrom artbot.config import Section\n"
         "from artbot.errors import Unavailable\nfrom artbot.files import write_atomically\n"
-        "from artbot.publishing.channels import Channel, Parcel, Receipt\n"
+        "from artbot.domain.delivery import FOR_EVER\n"
+        "from artbot.publishing.channels import Channel, Parcel, Post, Receipt, Sender\n"
+        "from artbot.publishing.work import Work\n"
     )
     module = types.ModuleType("folder_channel")
     sys.modules["folder_channel"] = module
@@ -113,50 +114,14 @@ def test_the_channel_in_the_documents_is_a_whole_channel(tmp_path: Path) -> None
     (tmp_path / "artbot.toml").write_text('[channels.copy]\ntype = "folder"\npath = "out"\n')
     settings = load_settings(tmp_path, {"folder": module.FolderSettings})
     sender = module.CHANNEL.open(settings.channels["copy"], settings.root)
-    event = an_event(b"a picture")
-    parcel = channels.Parcel("msg_1", event, b"")
+    work = a_work(b"a picture")
+    parcel = channels.Parcel("msg_1", work, module.compose(settings.channels["copy"], work))
     (tmp_path / "out").mkdir()
     for _ in range(2):
-        assert sender.send(parcel, datetime.now(UTC)).detail == "written"
+        assert sender.commit(parcel, datetime.now(UTC)).detail == "written"
     [written] = (tmp_path / "out").iterdir()
-    assert written.read_bytes() == base64.b64decode(event.data.image.base64)
+    assert written.read_bytes() == work.picture.content
     assert written.stem == hashlib.sha256(b"a picture").hexdigest()
-
-
-def an_event(picture: bytes) -> Event:
-    """An event around any bytes."""
-    import base64
-    import hashlib
-
-    moment = "2026-11-21T07:00:00.000000Z"
-    return Event.model_validate(
-        {
-            "type": "artwork.published",
-            "timestamp": moment,
-            "data": {
-                "artwork": {
-                    "id": "daily-2026-11-21-03",
-                    "title": "No. 3",
-                    "caption": "",
-                    "seed": 1,
-                    "batch": "daily-2026-11-21",
-                    "created_at": moment,
-                    "approved_at": moment,
-                    "generator": {"name": "flowers", "sha256": "0" * 64, "dataset": "flowers"},
-                    "recipe": {},
-                },
-                "image": {
-                    "media_type": "image/png",
-                    "width": 1,
-                    "height": 1,
-                    "bytes": len(picture),
-                    "sha256": hashlib.sha256(picture).hexdigest(),
-                    "alt": "",
-                    "base64": base64.b64encode(picture).decode(),
-                },
-            },
-        }
-    )
 
 
 def test_the_states_are_drawn_from_the_code() -> None:

@@ -1,24 +1,72 @@
 """One channel per file, discovered by file name: each exports CHANNEL.
 
-A channel is opened anew for every sending, so that a secret that was mended in its file is the one the next
-work is sent with, whoever has been running since when.
+A channel is opened anew for every attempt, so that a secret that was mended in its file is the one the next
+work is sent with. A delivery goes through it in four steps. `compose` makes the post from the work, without the
+network and always the same. `prepare` does what shows nothing to anybody, a picture uploaded for example,
+and may be done again; what it learns from the receiver is kept in the database at once. `commit` is the
+one public act. After an outcome that nobody knows, `reconcile` looks whether the work is there already,
+where the receiver can be asked.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from artbot.config import Section, Settings
+from artbot.domain.delivery import Protection
 from artbot.errors import ConfigError, Unavailable
 
 if TYPE_CHECKING:
-    from artbot.publishing.event import Event
+    from artbot.publishing.work import Picture, Work
+
+
+@dataclass(frozen=True)
+class Post:
+    """What a channel would show of a work, to the byte: what is sent, previewed, and compared."""
+
+    text: str = ""
+    alt: str = ""
+    picture: Picture | None = None
+    """The rendition: the picture as this channel gets it."""
+    body: bytes = b""
+    """The exact request, where that is all there is (a webhook)."""
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of all of it; of the body alone where there is one."""
+        if self.body:
+            return hashlib.sha256(self.body).hexdigest()
+        picture = self.picture.sha256 if self.picture else ""
+        return hashlib.sha256("\0".join((self.text, self.alt, picture)).encode()).hexdigest()
+
+
+@dataclass
+class Handles:
+    """What the receiver calls things: the id of an uploaded picture, the key of a record to be. They are in
+    the database before anything is public, so that who comes after a crash can use or look for them."""
+
+    known: dict[str, str]
+    _write: Callable[[Mapping[str, str]], None]
+
+    def get(self, name: str) -> str | None:
+        return self.known.get(name)
+
+    def keep(self, **named: str) -> None:
+        """Write them down, committed when this returns. Raises db.engine.DatabaseUnusable, Fenced."""
+        self._write({**self.known, **named})
+        self.known.update(named)
+
+
+def _forget(_handles: Mapping[str, str]) -> None:
+    """For a parcel that belongs to no delivery."""
 
 
 @dataclass(frozen=True)
@@ -27,28 +75,52 @@ class Parcel:
 
     delivery_key: str
     """What the receiver recognises a repetition by."""
-    event: Event
-    body: bytes
-    """The event's exact bytes: the same for every attempt."""
+    work: Work
+    post: Post
+    handles: Handles = field(default_factory=lambda: Handles({}, _forget))
+    alive: Callable[[], None] = lambda: None
+    """To be called between two requests of `prepare` or `reconcile`: says that the worker lives. May raise;
+    then nothing more is to be asked."""
     is_too_late: Callable[[], bool] = lambda: False
-    """Whether this attempt must not begin any more. To be asked at the last moment before the first byte
-    leaves: the process may have been stopped, or the machine asleep, since the attempt was claimed."""
-
-
-class Sender(Protocol):
-    """A channel that can be sent through."""
-
-    def send(self, parcel: Parcel, now: datetime) -> Receipt:
-        """One attempt. Raises Rejected, Unavailable or OutcomeUnknown (artbot.errors)."""
-        ...
+    """Whether this attempt must not begin any more. To be asked at the last moment before the first byte of
+    the public act leaves: the process may have been stopped, or the machine asleep, since it was written
+    down."""
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a successful attempt brought back, for the log."""
+    """What a successful attempt brought back."""
 
     status: int | None
     detail: str
+    """For the log."""
+    url: str | None = None
+    """Where the work can be seen."""
+
+
+class Sender:
+    """An opened channel, with its secret, for one attempt. A channel overrides what it needs.
+
+    Whatever a step raises is one of artbot.errors.DeliveryError: Rejected, Unavailable, OutcomeUnknown.
+    """
+
+    def prepare(self, parcel: Parcel, now: datetime) -> None:
+        """Do what shows nothing to anybody and may be done again. An outcome that is unknown here only
+        means that it is done again."""
+
+    def commit(self, parcel: Parcel, now: datetime) -> Receipt:
+        """The one public act."""
+        raise NotImplementedError
+
+    def reconcile(self, parcel: Parcel, now: datetime) -> Receipt | None:
+        """Look whether an earlier attempt of this delivery is public: its receipt, or None if it is not
+        there now. Only for a channel whose `protection.looks`."""
+        raise NotImplementedError
+
+    def check(self, now: datetime) -> str:
+        """Ask what only the right credentials may ask, and show nothing to anybody; what they are for, in
+        words: `the bot @painter may post to @paintings`."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -58,13 +130,26 @@ class Channel:
     name: str
     """The `type` in [channels.NAME]."""
     settings_model: type[Section]
+    compose: Callable[[Any, Work], Post]
+    """(settings, work) -> what would be sent, without asking anybody and always the same. Raises Rejected
+    when this channel can never take it: too many words, a picture that does not fit."""
     open: Callable[[Any, Path], Sender]
-    """(settings, workplace) -> Sender, for one sending. Raises ConfigError when the secret cannot be had."""
-    recognises_for: timedelta | None
-    """How long after the first attempt its receiver recognises a repetition by the `delivery_key`: within
-    it a delivery whose outcome is unknown is sent again. None: it never does, and a person is asked.
-    Promise less than the receiver keeps, by LATE_EFFECT and CLOCK_TOLERANCE: the last repetition may take
-    effect so late, by a clock that is so wrong."""
+    """(settings, workplace) -> Sender, for one attempt. Raises ConfigError when the secret cannot be had."""
+    protection: Protection
+    """What keeps a work from being posted twice when an answer is lost."""
+
+
+@dataclass(frozen=True)
+class Outlet:
+    """A configured channel: what sending through it needs. Holds no secret."""
+
+    compose: Callable[[Work], Post]
+    """Raises Rejected; Unavailable if it cannot be signed now."""
+    open: Callable[[], Sender]
+    """Raises ConfigError."""
+    protection: Protection
+    sign: Callable[[Work], Work] = lambda work: work
+    """The work with its creator and with what signs its pictures. Raises Unavailable."""
 
 
 def channel_kinds() -> dict[str, Channel]:
@@ -82,43 +167,51 @@ def settings_models() -> dict[str, type[Section]]:
     return {name: channel.settings_model for name, channel in channel_kinds().items()}
 
 
-def recognition(settings: Settings) -> dict[str, timedelta | None]:
-    """`recognises_for` of every configured channel."""
+def outlets(settings: Settings) -> dict[str, Outlet]:
+    """Every configured channel by name."""
     kinds = channel_kinds()
-    return {name: kinds[channel.type].recognises_for for name, channel in settings.channels.items()}
+    return {
+        name: Outlet(
+            compose=partial(kinds[chosen.type].compose, chosen),
+            open=partial(_open, name, kinds[chosen.type], chosen, settings.root),
+            protection=kinds[chosen.type].protection,
+            sign=partial(_sign, settings),
+        )
+        for name, chosen in settings.channels.items()
+    }
 
 
-@dataclass(frozen=True)
-class _OpenedAnew:
-    """A configured channel; holds no secret."""
+def _sign(settings: Settings, work: Work) -> Work:
+    from artbot.publishing.signing import open_signer
 
-    kind: Channel
-    settings: Section
-    workplace: Path
+    try:
+        signer = open_signer(settings)
+    except ConfigError as error:  # what is wrong with it is mended in a file
+        raise Unavailable(f"not sent: {error}") from error
+    return replace(work, creator=settings.provenance.creator, signer=signer)
 
-    def open(self) -> Sender:
-        return self.kind.open(self.settings, self.workplace)
 
-    def send(self, parcel: Parcel, now: datetime) -> Receipt:
-        try:
-            sender = self.open()
-        except ConfigError as error:
-            raise Unavailable(f"not sent: {error}") from error
-        return sender.send(parcel, now)
+def _open(name: str, kind: Channel, settings: Any, workplace: Path) -> Sender:
+    try:
+        return kind.open(settings, workplace)
+    except ConfigError as error:
+        raise ConfigError(f"channels.{name}: {error}") from error
+
+
+def protections(settings: Settings) -> dict[str, Protection]:
+    """Of every configured channel."""
+    return {name: outlet.protection for name, outlet in outlets(settings).items()}
 
 
 def open_channel(settings: Settings, name: str) -> Sender:
-    """A sender for that configured channel. Raises ConfigError naming it when its secret is wrong now; when
-    it has become so later, the sender raises Unavailable."""
-    chosen = settings.channels[name]
-    channel = _OpenedAnew(channel_kinds()[chosen.type], chosen, settings.root)
-    try:
-        channel.open()
-    except ConfigError as error:
-        raise ConfigError(f"channels.{name}: {error}") from error
-    return channel
+    """That configured channel, opened. Raises ConfigError naming it when its secret is wrong."""
+    return outlets(settings)[name].open()
 
 
-def open_channels(settings: Settings) -> Mapping[str, Sender]:
-    """A sender for every configured channel. Raises ConfigError as open_channel does."""
-    return {name: open_channel(settings, name) for name in settings.channels}
+def open_channels(settings: Settings) -> dict[str, Sender]:
+    """Every configured channel, opened. Raises ConfigError naming the first whose secret is wrong, or what
+    is wrong with the keys that pictures are signed with."""
+    from artbot.publishing.signing import open_signer
+
+    open_signer(settings)
+    return {name: outlet.open() for name, outlet in outlets(settings).items()}

@@ -9,19 +9,27 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import secrets
 import socket
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import Field, model_validator
 
 from artbot.config import SecretReference
+from artbot.domain.delivery import FOR_EVER
 from artbot.errors import ConfigError, Rejected
 from artbot.publishing.address import is_loopback, is_public
-from artbot.publishing.channels import Channel, Parcel, Receipt
+from artbot.publishing.channels import Channel, Parcel, Post, Receipt, Sender
 from artbot.redaction import register_secret
+
+if TYPE_CHECKING:
+    from artbot.publishing.http import Answer
+    from artbot.publishing.work import Work
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  the form of a secret, not one
 SECRET_BYTES = (24, 64)
@@ -70,7 +78,7 @@ class WebhookSettings(SecretReference):
         return self
 
 
-class WebhookSender:
+class WebhookSender(Sender):
     """Signs and posts events to one endpoint."""
 
     def __init__(
@@ -81,32 +89,48 @@ class WebhookSender:
         self._allow_private = allow_private
         self._proxy = proxy
 
-    def send(self, parcel: Parcel, now: datetime) -> Receipt:
-        from artbot.publishing import http  # requests: only who sends needs it
+    def check(self, now: datetime) -> str:
+        """Send a `test` event, signed like any other."""
+        from artbot.publishing.event import event_bytes, test_event
+
+        message_id = f"msg_test_{secrets.token_hex(8)}"
+        answer = self._post(message_id, event_bytes(test_event(now)), now, lambda: False)
+        return f"the receiver took a test event ({answer.said})"
+
+    def commit(self, parcel: Parcel, now: datetime) -> Receipt:
+        answer = self._post(parcel.delivery_key, parcel.post.body, now, parcel.is_too_late)
+        return Receipt(answer.status, answer.excerpt)
+
+    def _post(
+        self, message_id: str, body: bytes, now: datetime, is_too_late: Callable[[], bool]
+    ) -> Answer:
+        from artbot.publishing.http import Door  # requests: only who sends needs it
 
         timestamp = int(now.timestamp())
         headers = {
             "Content-Type": "application/json",
-            "webhook-id": parcel.delivery_key,
+            "webhook-id": message_id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": sign(self._key, parcel.delivery_key, timestamp, parcel.body),
+            "webhook-signature": sign(self._key, message_id, timestamp, body),
         }
         try:
-            answer = http.post(
-                self._url,
-                parcel.body,
-                headers,
-                now,
-                allow_private=self._allow_private,
-                proxy=self._proxy,
-                is_too_late=parcel.is_too_late,
+            return Door(self._allow_private, self._proxy).request(
+                "POST", self._url, body, headers, now, is_too_late=is_too_late
             )
         except Rejected as rejected:
             if rejected.status in (401, 403):
                 hint = f"{rejected} (does the receiver have the same secret?)"
                 raise Rejected(hint, status=rejected.status) from rejected
             raise
-        return Receipt(answer.status, answer.excerpt)
+
+
+def compose(settings: WebhookSettings, work: Work) -> Post:
+    from artbot.publishing.event import artwork_published, event_bytes
+    from artbot.publishing.renditions import PictureLimits, rendition
+
+    picture = rendition(work, PictureLimits(("image/png",)))
+    event = artwork_published(replace(work, picture=picture))
+    return Post(alt=work.alt, picture=picture, body=event_bytes(event))
 
 
 def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
@@ -186,6 +210,7 @@ def _open(settings: WebhookSettings, workplace: Path) -> WebhookSender:
 CHANNEL = Channel(
     name="webhook",
     settings_model=WebhookSettings,
+    compose=compose,
     open=_open,
-    recognises_for=timedelta.max,  # Standard Webhooks 1.0: `webhook-id` is the receiver's idempotency key
+    protection=FOR_EVER,  # Standard Webhooks 1.0: `webhook-id` is the receiver's idempotency key
 )

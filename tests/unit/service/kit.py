@@ -12,7 +12,7 @@ import io
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -25,13 +25,15 @@ from sqlalchemy.orm import Session
 from artbot.config import TextSettings
 from artbot.domain.candidate import BATCH, CANDIDATE, BatchState, CandidateState
 from artbot.domain.channel import CHANNEL
-from artbot.domain.delivery import DELIVERY
+from artbot.domain.delivery import DELIVERY, Protection
 from artbot.domain.machine import Machine
 from artbot.domain.seeds import seed_for
-from artbot.publishing.channels import Sender
-from artbot.publishing.channels.webhook import WebhookSender
+from artbot.publishing.channels import Outlet, Post, Sender
+from artbot.publishing.channels.webhook import CHANNEL as WEBHOOK
+from artbot.publishing.channels.webhook import WebhookSender, WebhookSettings
 from artbot.publishing.interventions import Actor
 from artbot.publishing.outbox import Outbox, Sent, deliver_due
+from artbot.publishing.work import Generator, Picture, Work
 from artbot.review.decisions import Author, Review, approve
 from db.engine import Database
 from db.models import (
@@ -372,6 +374,41 @@ def answers(*each: bytes) -> Answer:
     return answer
 
 
+def a_work(picture: bytes | None = None) -> Work:
+    """An approved work; `picture` are the bytes of its file, a real PNG unless given."""
+    content = png() if picture is None else picture
+    return Work(
+        number=3,
+        name="daily-2026-11-21-03",
+        batch="daily-2026-11-21",
+        local_date=date(2026, 11, 21),
+        seed=1,
+        class_name=None,
+        recipe={"version": 1, "truncation_psi": 1.0},
+        generator=Generator(name="flowers-000012", sha256="0" * 64, dataset="flowers"),
+        created_at=NOON - timedelta(hours=1),
+        approved_at=NOON,
+        title="No. 3",
+        caption="After the rain",
+        alt="Red and white flowers in a blue vase",
+        hashtags=("flowers", "generativeart"),
+        warning="",
+        language="en",
+        picture=Picture(
+            content=content,
+            media_type="image/png",
+            width_px=8,
+            height_px=8,
+            sha256=hashlib.sha256(content).hexdigest(),
+        ),
+    )
+
+
+def compose_for_webhook(work: Work) -> Post:
+    settings = WebhookSettings(type="webhook", url="https://example.org/", secret_env="NONE")
+    return WEBHOOK.compose(settings, work)
+
+
 @dataclass
 class Desk:
     """A person's and a daemon's place of work: decide here, send from here."""
@@ -384,6 +421,7 @@ class Desk:
     """How long the receivers of these channels recognise a repetition; None: never."""
     undo_time: timedelta = timedelta()
     random_share: float = 0.0
+    refusals: Callable[[Candidate, Sequence[str]], Mapping[str, str]] = lambda candidate, channels: {}
 
     @property
     def review(self) -> Review:
@@ -391,14 +429,15 @@ class Desk:
             database=self.database,
             works=self.works,
             texts=TextSettings(),
-            channels=self.recognition,
+            channels=self.protections,
             undo_time=self.undo_time,
             clock=self.clock,
+            refusals=self.refusals,
         )
 
     @property
-    def recognition(self) -> dict[str, timedelta | None]:
-        return dict.fromkeys(self.channels, self.recognises_for)
+    def protections(self) -> dict[str, Protection]:
+        return dict.fromkeys(self.channels, Protection(self.recognises_for))
 
     def approve_one(self) -> int:
         (work,) = add_works(self.database, self.works)
@@ -406,14 +445,15 @@ class Desk:
         return work
 
     def outbox(self, url: str) -> Outbox:
-        senders: dict[str, Sender] = {
-            name: WebhookSender(url, KEY, allow_private=True) for name in self.channels
-        }
+        return self.outbox_to(WebhookSender(url, KEY, allow_private=True))
+
+    def outbox_to(self, sender: Sender) -> Outbox:
+        """Every channel of the desk is this one's."""
+        outlet = Outlet(compose_for_webhook, lambda: sender, Protection(self.recognises_for))
         return Outbox(
             self.database,
             self.works,
-            senders,
-            self.recognition,
+            dict.fromkeys(self.channels, outlet),
             self.clock,
             lambda: self.random_share,
         )

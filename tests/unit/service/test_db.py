@@ -20,6 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError, StatementError
 
 import db
+from artbot.domain.delivery import FOR_EVER
 from artbot.errors import NotAllowed, Unavailable
 from artbot.publishing.acts import log_of_channel
 from artbot.publishing.outbox import recover_interrupted
@@ -525,7 +526,7 @@ def test_a_database_of_the_first_artbot_keeps_every_row_and_every_reference(old:
 def test_what_was_decided_under_the_first_artbot_goes_on_under_this_one(old: Path) -> None:
     database = open_database(old)
     desk = Desk(database, old.parent / "works", SetClock(), channels=("a",))
-    assert recover_interrupted(database, {"d": timedelta.max}, NOON) == 1
+    assert recover_interrupted(database, {"d": FOR_EVER}, NOON) == 1
     undo(desk.review, 2, ANNA)
     reject(desk.review, 3, ANNA)
     with pytest.raises(NotAllowed, match="already gone out to a, d"):

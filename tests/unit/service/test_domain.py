@@ -24,7 +24,7 @@ from artbot.domain.delivery import (
     WAITING,
     DeliveryState,
     Outcome,
-    is_recognised,
+    Protection,
     may_have_landed,
     wait_after,
     wait_after_interruption,
@@ -301,10 +301,10 @@ def test_an_attempt_in_the_moment_a_person_looked_or_by_a_clock_set_back_may_hav
 
 def test_a_receiver_recognises_for_ever_for_a_while_or_never() -> None:
     hour = timedelta(hours=1)
-    assert is_recognised(timedelta.max, timedelta(days=3650))
-    assert is_recognised(hour, timedelta(minutes=59))
-    assert not is_recognised(hour, hour)
-    assert not is_recognised(None, timedelta())
+    assert Protection(timedelta.max).recognises(timedelta(days=3650))
+    assert Protection(hour).recognises(timedelta(minutes=59))
+    assert not Protection(hour).recognises(hour)
+    assert not Protection(None).recognises(timedelta())
 
 
 # Channels that fail

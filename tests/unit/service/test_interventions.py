@@ -313,7 +313,7 @@ def test_a_replay_sends_what_was_delivered_since_then_under_the_old_keys(desk: D
     three_delivered(desk)
     keys = [delivery.delivery_key for delivery in deliveries(desk.database)]
     since = NOON + timedelta(hours=1)
-    again = replay(desk.database, "studio", desk.recognition, since, BEN, desk.clock())
+    again = replay(desk.database, "studio", desk.protections, since, BEN, desk.clock())
     assert [delivery.candidate.name[-2:] for delivery in again] == ["02", "03"]
     assert [d.state for d in deliveries(desk.database)] == ["delivered", "queued", "queued"]
     with serve(answers(OK)) as server:
@@ -327,8 +327,8 @@ def test_a_replay_leaves_other_channels_and_other_states_alone(desk: Desk) -> No
     desk.approve_one()
     with serve(answers(OK, OK, REFUSED)) as server:
         desk.send(server.url)
-    assert len(replay(desk.database, "studio", desk.recognition, NOON, BEN, NOON)) == 1
-    assert replay(desk.database, "third", desk.recognition, NOON, BEN, NOON) == []
+    assert len(replay(desk.database, "studio", desk.protections, NOON, BEN, NOON)) == 1
+    assert replay(desk.database, "third", desk.protections, NOON, BEN, NOON) == []
     assert [d.state for d in deliveries(desk.database)] == ["queued", "delivered", "failed"]
 
 
@@ -342,20 +342,20 @@ def test_a_channel_that_may_show_a_work_twice_is_not_replayed_to(
     with pytest.raises(
         NotAllowed, match=r"studio does not recognise a work it already has: .* a second time"
     ):
-        replay(desk.database, "studio", desk.recognition, NOON, BEN, desk.clock())
+        replay(desk.database, "studio", desk.protections, NOON, BEN, desk.clock())
     assert untouched(desk, "delivered")
 
 
 def test_a_replay_to_nobody_names_who_there_is(desk: Desk) -> None:
     with pytest.raises(UsageError, match=r"no channel 'x'\. Channels: studio\."):
-        replay(desk.database, "x", desk.recognition, NOON, BEN, NOON)
+        replay(desk.database, "x", desk.protections, NOON, BEN, NOON)
     with pytest.raises(UsageError, match=r"no channel 'x'\. Channels: none\."):
         replay(desk.database, "x", {}, NOON, BEN, NOON)
 
 
 def test_a_replay_that_fails_is_tried_again_and_never_cancelled(desk: Desk) -> None:
     three_delivered(desk)
-    replay(desk.database, "studio", desk.recognition, NOON, BEN, desk.clock())
+    replay(desk.database, "studio", desk.protections, NOON, BEN, desk.clock())
     with serve(answers(BUSY)) as server:
         desk.send(server.url)
     with pytest.raises(NotAllowed, match="studio has it, or may have"):

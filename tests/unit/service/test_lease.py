@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,9 +18,10 @@ import pytest
 from artbot.config import load_settings
 from artbot.daemon.run import Daemon
 from artbot.daemon.supervision import Supervision
+from artbot.domain.delivery import FOR_EVER
 from artbot.errors import DeviceFailed, RenderFailed
 from artbot.publishing import http, outbox
-from artbot.publishing.channels import Parcel, Receipt, settings_models
+from artbot.publishing.channels import Outlet, Parcel, Post, Receipt, Sender, settings_models
 from artbot.review.decisions import approve
 from artbot.studio.provenance import Origin
 from artbot.studio.render import Painting, RenderOptions
@@ -134,12 +135,18 @@ def test_the_lease_outlasts_every_slow_receiver(
         for work in add_works(slow.place.database, tmp_path / "works", 9):
             approve(slow.place.review, work, ANNA)
 
-        class SlowSender:
-            def send(self, parcel: Parcel, now: object) -> Receipt:
+        class SlowSender(Sender):
+            def prepare(self, parcel: Parcel, now: datetime) -> None:
+                for _ in range(3):
+                    slow.take(SENDING_S)
+                    parcel.alive()
+
+            def commit(self, parcel: Parcel, now: datetime) -> Receipt:
                 slow.take(SENDING_S)
                 return Receipt(200, "at last")
 
-        monkeypatch.setitem(slow.place.outbox.senders, "studio", SlowSender())
+        outlets = {"studio": Outlet(lambda work: Post(work.title), SlowSender, FOR_EVER)}
+        monkeypatch.setattr("artbot.publishing.channels.outlets", lambda settings: outlets)
         Daemon(slow.place, lambda: False, Systemd(slow)).round()
         assert {d.state for d in deliveries(slow.place.database)} == {"delivered"}
         assert slow.longest_silence_s() < slow.place.longest_wait_s

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from artbot.domain.delivery import MAX_ATTEMPTS, RETRY_AFTER_S, SEND_WITHIN, Del
 from artbot.errors import NotAllowed, StorageFailed, Unavailable, UsageError
 from artbot.pictures import quarantine, reinstate
 from artbot.publishing.channels import Parcel, Receipt
+from artbot.publishing.channels.webhook import WebhookSender
 from artbot.publishing.interventions import resolve, resume_channel, retry
 from artbot.publishing.outbox import Sent, deliver_due, has_due, recover_interrupted
 from artbot.publishing.reading import count_by_state, list_deliveries
@@ -37,7 +38,6 @@ from tests.unit.service.kit import (
     NOON,
     Desk,
     Request,
-    Server,
     SetClock,
     add_works,
     answers,
@@ -176,7 +176,7 @@ def test_an_outage_of_one_channel_does_not_hold_up_another(desk: Desk) -> None:
     with serve(answers(OK)) as server:
         outbox = desk.outbox(server.url)
         down = desk.outbox("http://127.0.0.1:1/")
-        outbox = replace(outbox, senders={"down": down.senders["down"], "up": outbox.senders["up"]})
+        outbox = replace(outbox, outlets={"down": down.outlets["down"], "up": outbox.outlets["up"]})
         deliver_due(outbox, lambda _: None, lambda: False)
     assert [d.state for d in deliveries(desk.database)] == ["retry_wait", "delivered"]
     assert [a.outcome for a in attempts(desk.database)] == ["unavailable", "delivered"]
@@ -235,25 +235,21 @@ def test_what_was_on_the_wire_when_artbot_was_killed_goes_out_again_under_its_ke
     class PowerCut(BaseException):
         pass
 
-    @dataclass
-    class Cut:
-        server: Server
-        keys: list[str] = field(default_factory=list)
-
-        def send(self, parcel: Parcel, now: datetime) -> Receipt:
+    class Cut(WebhookSender):
+        def commit(self, parcel: Parcel, now: datetime) -> Receipt:
             raise PowerCut
 
     desk.approve_one()
     with serve(answers(OK)) as server:
-        cut = replace(desk.outbox(server.url), senders={"studio": Cut(server)})
+        cut = desk.outbox_to(Cut(server.url, KEY, allow_private=True))
         with pytest.raises(PowerCut):
             deliver_due(cut, lambda _: None, lambda: False)
         assert the_delivery(desk).state == "sending"
         key = the_delivery(desk).delivery_key
 
         desk.clock.advance(minutes=1)
-        assert recover_interrupted(desk.database, desk.recognition, desk.clock()) == 1
-        assert recover_interrupted(desk.database, desk.recognition, desk.clock()) == 0
+        assert recover_interrupted(desk.database, desk.protections, desk.clock()) == 1
+        assert recover_interrupted(desk.database, desk.protections, desk.clock()) == 0
         (sent,) = desk.send(server.url)
     assert sent.state == "delivered"
     assert server.requests[0].headers["webhook-id"] == key
@@ -269,7 +265,7 @@ def test_recovery_leaves_everything_else_alone(desk: Desk) -> None:
     with serve(answers(OK, REFUSED)) as server:
         desk.send(server.url)
     before = [(d.state, d.next_at, d.last_error) for d in deliveries(desk.database)]
-    assert recover_interrupted(desk.database, desk.recognition, NOON + timedelta(hours=1)) == 0
+    assert recover_interrupted(desk.database, desk.protections, NOON + timedelta(hours=1)) == 0
     assert [(d.state, d.next_at, d.last_error) for d in deliveries(desk.database)] == before
 
 
@@ -314,7 +310,7 @@ def test_what_it_certainly_did_not_post_is_tried_again(desk: Desk, answer: bytes
 def test_what_was_on_the_wire_to_it_when_artbot_was_killed_waits_for_a_person(desk: Desk) -> None:
     desk.recognises_for = None
     on_the_wire(desk)
-    assert recover_interrupted(desk.database, desk.recognition, desk.clock()) == 1
+    assert recover_interrupted(desk.database, desk.protections, desk.clock()) == 1
     with serve(answers(OK)) as server:
         desk.clock.advance(days=1)
         assert desk.send(server.url) == []
@@ -329,7 +325,9 @@ def on_the_wire(desk: Desk) -> None:
         delivery = session.get_one(Delivery, 1)
         move(session, delivery, "sending")
         delivery.num_attempts = 1
-        session.add(Attempt(delivery_id=1, started_at=desk.clock(), body_sha256="0" * 64))
+        now = desk.clock()
+        attempt = Attempt(delivery_id=1, started_at=now, body_sha256="0" * 64, committing_at=now)
+        session.add(attempt)
 
 
 def test_what_was_on_the_wire_to_a_channel_that_is_no_longer_configured_waits_for_a_person(
@@ -441,7 +439,7 @@ def test_an_interrupted_attempt_within_that_time_is_repeated_and_after_it_is_not
     desk.recognises_for = timedelta(minutes=10)
     on_the_wire(desk)
     desk.clock.advance(minutes=9)
-    recover_interrupted(desk.database, desk.recognition, desk.clock())
+    recover_interrupted(desk.database, desk.protections, desk.clock())
     assert (the_delivery(desk).state, the_delivery(desk).next_at) == ("retry_wait", desk.clock())
     desk.clock.advance(minutes=1)
     with serve(answers(OK)) as server:
@@ -463,7 +461,7 @@ def test_asked_for_again_after_a_refusal_it_is_still_not_sent_twice(desk: Desk) 
         assert len(server.requests) == 2
 
 
-# Stopped between the claim and the sending
+# Stopped between the last written step and the sending
 
 
 @dataclass
@@ -475,13 +473,15 @@ class SleepyClock(SetClock):
 
     def __call__(self) -> datetime:
         self.num_asked += 1
-        if self.num_asked == 3:  # 1: what is due, 2: the claim, 3: before the sending
+        if (
+            self.num_asked == 5
+        ):  # what is due, the claim, the preparing, its end, before the sending
             self.now += self.sleep
         return self.now
 
 
 @pytest.mark.parametrize("recognises_for", [None, timedelta.max])
-def test_who_was_stopped_too_long_between_the_claim_and_the_sending_sends_nothing(
+def test_who_was_stopped_too_long_before_the_sending_sends_nothing(
     desk: Desk, recognises_for: timedelta | None
 ) -> None:
     """SIGSTOP, a suspended laptop: meanwhile a person may have said that nothing was posted."""
@@ -493,7 +493,7 @@ def test_who_was_stopped_too_long_between_the_claim_and_the_sending_sends_nothin
         deliver_due(replace(desk.outbox(server.url), clock=clock), sent.append, lambda: False)
         assert server.num_connections == 0
     assert [one.state for one in sent] == ["retry_wait"], "it certainly was not posted"
-    assert "stopped between the claim and the sending" in sent[0].detail
+    assert "stopped before it could be" in sent[0].detail
     assert [a.outcome for a in attempts(desk.database)] == ["unavailable"]
 
 
@@ -594,7 +594,7 @@ def test_a_process_that_must_end_before_it_sends_leaves_nothing_to_wonder_about(
         assert [(a.outcome, a.detail) for a in attempts(desk.database)] == [
             ("unavailable", f"not sent: {error}")
         ]
-        assert recover_interrupted(desk.database, desk.recognition, desk.clock()) == 0
+        assert recover_interrupted(desk.database, desk.protections, desk.clock()) == 0
         desk.clock.advance(seconds=5)
         assert [one.state for one in desk.send(server.url)] == ["delivered"]
 
@@ -919,14 +919,16 @@ def test_what_a_channel_lets_slip_is_not_stored_either(desk: Desk, is_delivered:
     """Channels speak to receivers; the outbox is the last door before the database."""
     register_secret("c2NobHVlc3NlbGRpZW5zdA==")
 
-    class Careless:
-        def send(self, parcel: Parcel, now: datetime) -> Receipt:
+    class Careless(WebhookSender):
+        def commit(self, parcel: Parcel, now: datetime) -> Receipt:
             if is_delivered:
                 return Receipt(200, "key c2NobHVlc3NlbGRpZW5zdA==")
             raise Unavailable("no connection with key c2NobHVlc3NlbGRpZW5zdA==")
 
     desk.approve_one()
-    outbox = replace(desk.outbox("http://127.0.0.1:1/"), senders={"studio": Careless()})
+    nobody = "http://127.0.0.1:1/"
+    careless = Careless(nobody, KEY, allow_private=True)
+    outbox = desk.outbox_to(careless)
     sent: list[Sent] = []
     deliver_due(outbox, sent.append, lambda: False)
     stored = f"{attempts(desk.database)[0].detail} {the_delivery(desk).last_error} {sent}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -111,6 +111,60 @@ def test_without_channels_the_message_says_how_to_make_one(desk: Desk) -> None:
     desk.channels = ()
     with pytest.raises(UsageError, match=r"add a \[channels\.NAME\] table"):
         approve(desk.review, a_work(desk), ANNA, channels=["studio"])
+
+
+def test_what_a_channel_could_never_take_is_refused_now_and_not_at_midnight(desk: Desk) -> None:
+    desk.channels = ("short", "long")
+
+    def refusals(work: Candidate, channels: Sequence[str]) -> dict[str, str]:
+        assert (work.title, work.caption) == ("No. 1, 2026-11-21", "Far too long")
+        return {"short": "the text has 12 characters"} if "short" in channels else {}
+
+    desk.refusals = refusals
+    work = a_work(desk)
+    words = Words(caption="Far too long")
+    with pytest.raises(NotAllowed, match=r"short: the text has 12 characters.*--channel"):
+        approve(desk.review, work, ANNA, words)
+    assert (state(desk, work), log(desk), deliveries(desk.database)) == ("pending", [], [])
+    assert candidate(desk.database, work).title is None
+    approve(desk.review, work, ANNA, words, channels=["long"])
+    assert [d.channel for d in deliveries(desk.database)] == ["long"]
+
+
+def test_hashtags_warning_and_language_are_frozen_with_the_approval(desk: Desk) -> None:
+    work = a_work(desk)
+    words = Words(
+        hashtags="#flowers  generative_art 花", warning="flashing colours", language="pt-BR"
+    )
+    approve(desk.review, work, ANNA, words)
+    frozen = candidate(desk.database, work)
+    assert (frozen.hashtags, frozen.warning, frozen.language) == (
+        "flowers generative_art 花",
+        "flashing colours",
+        "pt-BR",
+    )
+    assert decisions(desk.database)[-1].hashtags == "flowers generative_art 花"
+    undo(desk.review, work, ANNA)
+    taken_back = candidate(desk.database, work)
+    assert (taken_back.hashtags, taken_back.warning, taken_back.language) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (Words(hashtags="still life-ish"), "'life-ish' is no hashtag"),
+        (Words(hashtags="#2026"), "'2026' is no hashtag"),
+        (Words(hashtags="##a"), "'#a' is no hashtag"),
+        (Words(language="english please"), "'english please' is no language; write a tag like en"),
+    ],
+)
+def test_words_that_no_platform_would_read_as_such_are_refused(
+    desk: Desk, words: Words, said: str
+) -> None:
+    work = a_work(desk)
+    with pytest.raises(UsageError, match=re.escape(said)):
+        approve(desk.review, work, ANNA, words)
+    assert state(desk, work) == "pending"
 
 
 def test_approval_and_deliveries_are_one_transaction(
@@ -550,7 +604,7 @@ def test_undo_without_a_number_takes_back_what_a_person_did_not_what_expired(des
 def restore(desk: Desk, mark: Mark | None = None, **ago: float) -> None:
     """As if this database were a backup, put back so long ago."""
     at = desk.clock() - timedelta(**ago)
-    doubt_after_restore(desk.database, desk.recognition, None, mark, RESOLVER, at)
+    doubt_after_restore(desk.database, desk.protections, None, mark, RESOLVER, at)
 
 
 @pytest.mark.parametrize("recognises_for", [None, timedelta(hours=1)])

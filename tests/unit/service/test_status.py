@@ -11,6 +11,7 @@ import pytest
 from artbot.cli.common import local_time
 from artbot.cli.status import lines_of
 from artbot.config import load_settings
+from artbot.domain.delivery import FOR_EVER
 from artbot.init import make_workplace
 from artbot.publishing.channels import settings_models
 from artbot.publishing.interventions import replay
@@ -279,7 +280,7 @@ def test_what_was_published_stays_published_while_it_is_sent_again(
     with serve(answers(http_answer(200))) as server:
         made.desk.send(server.url)
     assert made.line("published") == "1, 1 of them in the last 7 days"
-    replay(made.database, "studio", {"studio": timedelta.max}, NOON, BEN, clock())
+    replay(made.database, "studio", {"studio": FOR_EVER}, NOON, BEN, clock())
     assert made.status().num_waiting == 1
     assert made.status().num_published == 1
 

@@ -145,7 +145,7 @@ def test_what_is_sent_again_waits_again_for_its_channel(desk: Desk) -> None:
     with serve(answers(http_answer(200))) as server:
         desk.send(server.url)
     desk.clock.advance(minutes=1)
-    replay(desk.database, "studio", desk.recognition, NOON, BEN, desk.clock())
+    replay(desk.database, "studio", desk.protections, NOON, BEN, desk.clock())
     desk.clock.advance(minutes=1)
     pause_channel(desk.database, "studio", BEN, desk.clock())
     assert whats(desk, work)[-4:] == ["delivered", "replay", "pause", "next try"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 
 from artbot.errors import WorkerBusy
 from artbot.publishing.channels import Parcel, Receipt, Sender
+from artbot.publishing.channels.webhook import WebhookSender
 from artbot.publishing.outbox import deliver_due, recover_interrupted
 from artbot.review.decisions import approve
 from artbot.worker import (
@@ -29,6 +30,7 @@ from db.models import Candidate, WorkplaceRow
 from tests.conftest import on_sqlite_only
 from tests.unit.service.kit import (
     ANNA,
+    KEY,
     NOON,
     Desk,
     SetClock,
@@ -235,14 +237,14 @@ def test_a_file_has_one_host_whatever_that_is_called_today(database: Database) -
 
 
 @dataclass
-class Meanwhile:
+class Meanwhile(Sender):
     """A channel at which something else happens while it sends."""
 
     sender: Sender
     happens: list[object]
 
-    def send(self, parcel: Parcel, now: datetime) -> Receipt:
-        receipt = self.sender.send(parcel, now)
+    def commit(self, parcel: Parcel, now: datetime) -> Receipt:
+        receipt = self.sender.commit(parcel, now)
         for event in self.happens:
             assert callable(event)
             event()
@@ -255,17 +257,15 @@ def test_a_worker_fenced_while_sending_records_nothing_and_its_successor_repeats
 ) -> None:
     desk.approve_one()
     with serve(answers(OK)) as server:
-        outbox = desk.outbox(server.url)
-        sender = Meanwhile(outbox.senders["studio"], [other.take_over])
+        webhook = WebhookSender(server.url, KEY, allow_private=True)
+        outbox = desk.outbox_to(Meanwhile(webhook, [other.take_over]))
         with hold_epoch(desk.database, "daemon", desk.clock):
             with pytest.raises(Fenced):
-                deliver_due(
-                    replace(outbox, senders={"studio": sender}), lambda _: None, lambda: False
-                )
+                deliver_due(outbox, lambda _: None, lambda: False)
             assert [d.state for d in deliveries(other.database)] == ["sending"]
             assert [a.outcome for a in attempts(other.database)] == [None]
 
-        assert recover_interrupted(other.database, other.recognition, other.clock()) == 1
+        assert recover_interrupted(other.database, other.protections, other.clock()) == 1
         assert [sent.state for sent in other.send(server.url)] == ["delivered"]
     assert len({request.headers["webhook-id"] for request in server.requests}) == 1
     found = attempts(other.database)
@@ -278,11 +278,11 @@ def test_to_a_receiver_that_recognises_nothing_the_successor_does_not_repeat(
     desk.recognises_for = other.recognises_for = None
     desk.approve_one()
     with serve(answers(OK)) as server:
-        outbox = desk.outbox(server.url)
-        sender = Meanwhile(outbox.senders["studio"], [other.take_over])
+        webhook = WebhookSender(server.url, KEY, allow_private=True)
+        outbox = desk.outbox_to(Meanwhile(webhook, [other.take_over]))
         with hold_epoch(desk.database, "daemon", desk.clock), suppress(Fenced):
-            deliver_due(replace(outbox, senders={"studio": sender}), lambda _: None, lambda: False)
-        recover_interrupted(other.database, other.recognition, other.clock())
+            deliver_due(outbox, lambda _: None, lambda: False)
+        recover_interrupted(other.database, other.protections, other.clock())
         assert other.send(server.url) == []
     assert [d.state for d in deliveries(other.database)] == ["uncertain"]
     assert len(server.requests) == 1

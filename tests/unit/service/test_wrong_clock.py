@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from artbot.domain.calendar import ClockMark, may_have_lost_time
-from artbot.domain.delivery import LATE_EFFECT, is_recognised
+from artbot.domain.delivery import LATE_EFFECT, Protection
 from artbot.errors import ClockDoubted, NotAllowed
 from artbot.publishing import clocks
 from artbot.publishing.interventions import doubt_after_restore, resolve, withdraw
@@ -36,7 +36,7 @@ OK, BUSY, SILENT = http_answer(200), http_answer(503), b""
 
 
 def accept(desk: Desk) -> None:
-    clocks.accept(desk.database, desk.recognition, UNDO, BEN, desk.clock())
+    clocks.accept(desk.database, desk.protections, UNDO, BEN, desk.clock())
 
 
 def set_back(desk: Desk, by: timedelta = AHEAD) -> None:
@@ -134,7 +134,7 @@ def test_absent_is_believed_soon_although_a_wrong_clock_dated_the_restore(desk: 
     desk.recognises_for = None
     desk.approve_one()
     desk.clock.now += AHEAD
-    doubt_after_restore(desk.database, desk.recognition, None, None, BEN, desk.clock())
+    doubt_after_restore(desk.database, desk.protections, None, None, BEN, desk.clock())
     set_back(desk)
     (delivery,) = deliveries(desk.database)
     with pytest.raises(NotAllowed, match=r"may have been on the wire .* again in 1[56] minutes"):
@@ -230,9 +230,9 @@ def test_what_certainly_was_not_received_goes_on(desk: Desk) -> None:
 
 
 def test_an_attempt_in_the_future_is_not_taken_for_a_recent_one() -> None:
-    assert is_recognised(HOUR, timedelta(minutes=-4)), "so much a clock is put right"
-    assert not is_recognised(HOUR, timedelta(minutes=-6))
-    assert is_recognised(timedelta.max, -AHEAD)
+    assert Protection(HOUR).recognises(timedelta(minutes=-4)), "so much a clock is put right"
+    assert not Protection(HOUR).recognises(timedelta(minutes=-6))
+    assert Protection(timedelta.max).recognises(-AHEAD)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def workplace(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wo
     """The desk's, whose machine says when it was started."""
     from artbot.config import Settings
 
-    monkeypatch.setattr("artbot.publishing.channels.recognition", lambda _: desk.recognition)
+    monkeypatch.setattr("artbot.publishing.channels.protections", lambda _: desk.protections)
     place = Workplace(Settings(root=tmp_path), desk.clock, lambda: ("one", 0.0))
     vars(place)["database"] = desk.database
     return place

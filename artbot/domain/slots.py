@@ -1,0 +1,88 @@
+"""When a channel's posts go out: a weekly table of moments, one work for each.
+
+Local times become moments as in artbot.domain.calendar: where the clocks jump over one it comes as much
+later as they jump, where they repeat it, it is the first of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from artbot.domain.calendar import EVERY_DAY
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+LONGEST_LOOK = timedelta(days=3660)
+"""Ten years: whoever has filled more slots than that has other worries."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The same moment of some days of every week."""
+
+    weekdays: frozenset[int]
+    """0 = Monday … 6 = Sunday."""
+    at: time
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """All slots of one channel."""
+
+    slots: tuple[Slot, ...]
+    zone: ZoneInfo
+
+
+def parse_slot(text: str) -> Slot:
+    """`mon 09:00`, `mon,thu 18:30` or `daily 12:00`. Raises ValueError."""
+    days, _, at = text.strip().lower().partition(" ")
+    names = DAYS if days == "daily" else tuple(days.split(","))
+    try:
+        moment = time.fromisoformat(at.strip())
+        weekdays = frozenset(DAYS.index(name) for name in names)
+    except ValueError:
+        moment, weekdays = None, EVERY_DAY
+    if moment is None or moment.tzinfo is not None or moment.second or moment.microsecond:
+        raise ValueError(
+            f'{text!r} is no slot; write "mon 09:00", "mon,thu 18:30" or "daily 12:00"'
+        )
+    return Slot(weekdays, moment)
+
+
+def slots_after(timetable: Timetable, after: datetime) -> Iterator[datetime]:
+    """Every slot later than `after`, aware UTC, in their order; without end if there is any."""
+    day = after.astimezone(timetable.zone).date() - timedelta(days=1)
+    seen = after
+    while timetable.slots:
+        moments = {
+            datetime.combine(day, slot.at, tzinfo=timetable.zone).astimezone(UTC)
+            for slot in timetable.slots
+            if day.weekday() in slot.weekdays
+        }
+        for moment in sorted(moments):
+            if moment > seen:  # clocks that are set can bring two local times to one moment
+                seen = moment
+                yield moment
+        day += timedelta(days=1)
+
+
+def next_free(timetable: Timetable, after: datetime, taken: Container[datetime]) -> datetime | None:
+    """The first slot later than `after` that nothing has taken; None if there is no slot at all."""
+    for moment in slots_after(timetable, after):
+        if moment not in taken:
+            return moment
+        if moment - after > LONGEST_LOOK:
+            break
+    return None
+
+
+def slots_between(timetable: Timetable, after: datetime, until: datetime) -> Sequence[datetime]:
+    """Those later than `after` and not later than `until`."""
+    found: list[datetime] = []
+    for moment in slots_after(timetable, after):
+        if moment > until:
+            break
+        found.append(moment)
+    return found

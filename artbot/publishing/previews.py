@@ -1,0 +1,83 @@
+"""What each channel would get of a work, to the byte, without sending anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from artbot.domain.text import plain
+from artbot.errors import Rejected, Unavailable
+from artbot.files import make_folder, write_atomically
+from artbot.publishing.channels import Outlet, Post
+from artbot.publishing.multipart import SUFFIXES
+
+if TYPE_CHECKING:
+    from artbot.publishing.work import Work
+
+
+@dataclass(frozen=True)
+class Preview:
+    """One work on one channel."""
+
+    channel: str
+    work: str
+    post: Post | None
+    refusal: str | None
+    """Why it could not be sent like this."""
+
+    def facts(self) -> dict[str, object]:
+        """For JSON."""
+        post = self.post
+        picture = post.picture if post else None
+        return {
+            "channel": self.channel,
+            "work": self.work,
+            "refusal": self.refusal,
+            "text": post.text if post else None,
+            "alt": post.alt if post else None,
+            "media_type": picture.media_type if picture else None,
+            "width_px": picture.width_px if picture else None,
+            "height_px": picture.height_px if picture else None,
+            "bytes": len(picture.content) if picture else None,
+            "sha256": picture.sha256 if picture else None,
+        }
+
+    def describe(self) -> str:
+        """For a person: a few lines."""
+        if self.post is None:
+            return f"{self.channel}\n  cannot go out like this: {plain(self.refusal or '')}"
+        lines = [self.channel]
+        if self.post.text:
+            lines += [f"  | {plain(line)}" for line in self.post.text.split("\n")]
+        if self.post.alt:
+            lines.append(f"  alt text: {plain(self.post.alt)}")
+        if (picture := self.post.picture) is not None:
+            lines.append(
+                f"  picture: {picture.media_type}, {picture.width_px} x {picture.height_px} px, "
+                f"{len(picture.content):,} bytes"
+            )
+        if self.post.body:
+            lines.append(f"  request: {len(self.post.body):,} bytes")
+        return "\n".join(lines)
+
+    def write_picture(self, folder: Path) -> None:
+        """`CHANNEL-WORK.png`. Raises StorageFailed."""
+        if self.post is not None and (picture := self.post.picture) is not None:
+            make_folder(folder)
+            name = f"{self.channel}-{self.work}.{SUFFIXES[picture.media_type]}"
+            write_atomically(folder / name, picture.content)
+
+
+def preview(work: Work, outlets: dict[str, Outlet], channels: Sequence[str]) -> list[Preview]:
+    """The work on each of these channels."""
+    found = []
+    for name in channels:
+        try:
+            post = outlets[name].compose(outlets[name].sign(work))
+        except (Rejected, Unavailable) as error:
+            found.append(Preview(name, work.name, None, str(error)))
+        else:
+            found.append(Preview(name, work.name, post, None))
+    return found
