@@ -35,7 +35,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from artbot.domain.calendar import EVERY_DAY, Schedule
-from artbot.domain.text import check_hashtag, check_language
+from artbot.domain.text import check_hashtag, check_language, check_template
 from artbot.errors import ConfigError, NoWorkplace
 from artbot.redaction import register_secret
 
@@ -45,7 +45,13 @@ Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,39}$"
 NAME_RULE = "a name is lower-case letters, digits, - and _, at most 40"
-TEXT_FIELDS = ("number", "date", "dataset", "checkpoint", "seed")
+TEXT_SAMPLES: dict[str, object] = {
+    "number": 1,
+    "date": "",
+    "dataset": "",
+    "checkpoint": "",
+    "seed": 1,
+}
 """What a text template in [texts] may name in braces."""
 
 
@@ -222,7 +228,7 @@ class ReviewSettings(Section):
 
 
 class TextSettings(Section):
-    """Drafts of the words that go with a work; TEXT_FIELDS in braces."""
+    """Drafts of the words that go with a work; what TEXT_SAMPLES names in braces."""
 
     title: str = "No. {number}, {date}"
     alt: str = "Picture no. {number}, painted by a neural network that learned from {dataset}"
@@ -247,21 +253,8 @@ class TextSettings(Section):
     @field_validator("title", "alt", "caption")
     @classmethod
     def _known_fields(cls, template: str) -> str:
-        try:
-            named = [
-                field for _, field, _, _ in string.Formatter().parse(template) if field is not None
-            ]
-        except ValueError as error:
-            raise ValueError(f"{error}; write {{{{ and }}}} for plain braces") from error
-        for field in named:
-            if field not in TEXT_FIELDS:
-                raise ValueError(f"unknown field {{{field}}}; known are {', '.join(TEXT_FIELDS)}")
-        try:
-            # A format that does not fit ({date:%d.%m.}: it is text) would come up at the approval.
-            template.format(number=1, date="", dataset="", checkpoint="", seed=1)
-        except (ValueError, LookupError) as error:
-            raise ValueError(f"{template!r} cannot be filled in: {error}") from error
-        return template
+        # A format that does not fit ({date:%d.%m.}: it is text) would come up at the approval.
+        return check_template(template, TEXT_SAMPLES)
 
 
 class SecretReference(Section):

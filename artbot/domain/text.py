@@ -1,9 +1,11 @@
-"""Which characters of a stranger may be shown as they are, and what a hashtag and a language are."""
+"""What a text may be: shown as it is, a hashtag, the tag of a language, a template to be filled in."""
 
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
+from collections.abc import Mapping
 
 _TURNS_THE_LINE = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Marks of writing direction: what follows is shown in another order than it is written in."""
@@ -42,3 +44,22 @@ def check_language(tag: str) -> str:
     if tag and not _LANGUAGE.fullmatch(tag):
         raise ValueError(f"{tag!r} is no language; write a tag like en, de or pt-BR")
     return tag
+
+
+def check_template(template: str, samples: Mapping[str, object]) -> str:
+    """The template, which may name the samples in braces, and can be filled in with them. Raises ValueError
+    naming what is wrong with it."""
+    try:
+        named = [
+            field for _, field, _, _ in string.Formatter().parse(template) if field is not None
+        ]
+    except ValueError as error:
+        raise ValueError(f"{error}; write {{{{ and }}}} for plain braces") from error
+    for field in named:
+        if field not in samples:
+            raise ValueError(f"unknown field {{{field}}}; known are {', '.join(samples)}")
+    try:
+        template.format(**samples)
+    except (ValueError, LookupError) as error:
+        raise ValueError(f"{template!r} cannot be filled in: {error}") from error
+    return template

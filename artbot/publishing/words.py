@@ -7,12 +7,12 @@ profile"), Bluesky graphemes and bytes (lexicon app.bsky.feed.post), Discord and
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from artbot.domain import text
 from artbot.errors import Rejected
 
 if TYPE_CHECKING:
@@ -84,27 +84,14 @@ def check(what: str, text: str, limits: Sequence[Limit]) -> None:
 
 
 def check_template(template: str) -> str:
-    """The template, for a settings model. Raises ValueError naming what is wrong with it."""
-    try:
-        named = [
-            field for _, field, _, _ in string.Formatter().parse(template) if field is not None
-        ]
-    except ValueError as error:
-        raise ValueError(f"{error}; write {{{{ and }}}} for plain braces") from error
-    for field in named:
-        if field not in FIELDS:
-            raise ValueError(f"unknown field {{{field}}}; known are {', '.join(FIELDS)}")
-    try:
-        template.format(**dict.fromkeys(FIELDS, ""))
-    except (ValueError, LookupError) as error:
-        raise ValueError(f"{template!r} cannot be filled in: {error}") from error
-    return template
+    """The template of a post's text, for a settings model. Raises ValueError naming what is wrong with it."""
+    return text.check_template(template, dict.fromkeys(FIELDS, ""))
 
 
 def fill_in(template: str, work: Work) -> str:
     """The text of a post. Fields that are empty leave no gap: at most one empty line in a row, none at the
     ends."""
-    text = template.format(
+    said = template.format(
         **{
             "title": work.title,
             "caption": work.caption,
@@ -120,5 +107,5 @@ def fill_in(template: str, work: Work) -> str:
             "batch": work.batch,
         }
     )
-    lines = "\n".join(line.rstrip() for line in text.splitlines())
+    lines = "\n".join(line.rstrip() for line in said.splitlines())
     return _EMPTY_LINES.sub("\n\n", lines).strip()
