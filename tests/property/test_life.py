@@ -695,6 +695,7 @@ class Life(RuleBasedStateMachine):
         finally:
             self.clock.meddle = None
             self.fates.clear()
+            self.fate = Fate.TAKEN  # what was found on looking met no fate
             self.is_asleep = False
 
     def failpoint(self, name: str) -> None:
