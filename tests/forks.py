@@ -6,21 +6,36 @@ Whatever speaks of starting itself (what is imported, signals, a power cut) begi
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import runpy
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing import forkserver
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
+CHECKOUT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # no thread may run in the process that forks
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.preloaded"])
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["tests.preloaded"])
+
+
+def begin_fork(target: Callable[..., Any], *args: Any) -> BaseProcess:
+    """A fork that calls `target`; it has begun."""
+    # The first one begins the process that forks, which looks for `tests` in the folder it begins in: a test
+    # may be elsewhere by now, and packages of that name lie in other places too.
+    with contextlib.chdir(CHECKOUT):
+        forkserver.ensure_running()
+    process = _FORKS.Process(target=target, args=args)
+    process.start()
+    return process
 
 
 def run_in_fork(
@@ -33,10 +48,7 @@ def run_in_fork(
     """`artbot`, or `python -m trainers`, with these arguments in `folder`, to its end."""
     with TemporaryDirectory() as kept:
         out, err = Path(kept) / "out", Path(kept) / "err"
-        process = FORKS.Process(
-            target=_become, args=(program, arguments, folder, dict(environment), out, err)
-        )
-        process.start()
+        process = begin_fork(_become, program, arguments, folder, dict(environment), out, err)
         process.join(timeout_s)
         if process.exitcode is None:
             process.kill()

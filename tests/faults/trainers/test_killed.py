@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.forks import FORKS
+from tests.forks import begin_fork
 from tests.trainer_fixtures import (
     STEP_KIMG,
     Studio,
@@ -84,8 +84,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bits_as_one_never_stopped
     studio.pictures()
     kills = 0
     for _ in range(6):
-        process = FORKS.Process(target=train_to_the_end, args=(studio.path, tiny_config(**LONG)))
-        process.start()
+        process = begin_fork(train_to_the_end, studio.path, tiny_config(**LONG))
         process.join(timeout=moments.uniform(0.05, 0.7))
         kills += killed(process)
     studio.train(tiny_config(**LONG))
@@ -114,10 +113,7 @@ def test_a_run_killed_at_its_weakest_moments_ends_with_the_same_bits(
         (studio.run() / "stats.jsonl").write_text(
             (studio.run() / "stats.jsonl").read_text() + '{"kimg": 0.06'
         )
-    process = FORKS.Process(
-        target=train_until_renaming, args=(studio.path, tiny_config(**LONG), name, times)
-    )
-    process.start()
+    process = begin_fork(train_until_renaming, studio.path, tiny_config(**LONG), name, times)
     process.join(timeout=60)
     assert process.exitcode == -signal.SIGKILL
     studio.train(tiny_config(**LONG))
@@ -135,10 +131,7 @@ def test_a_run_killed_around_its_last_checkpoint_ends_with_that_checkpoint_once(
     studio: Studio, name: str, times: int
 ) -> None:
     studio.pictures()
-    process = FORKS.Process(
-        target=train_until_renaming, args=(studio.path, tiny_config(), name, times)
-    )
-    process.start()
+    process = begin_fork(train_until_renaming, studio.path, tiny_config(), name, times)
     process.join(timeout=60)
     assert process.exitcode == -signal.SIGKILL
     assert studio.state()["images_seen"] == 64, "the state of the tick before"

@@ -27,7 +27,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import Engine, event
 from torch import Tensor
 
-from tests.forks import FORKS
+from tests.forks import begin_fork
 from tests.trainer_fixtures import STEP_KIMG, Studio, wait_until
 from trainers import observer
 from trainers.__main__ import main
@@ -138,10 +138,7 @@ class Place:
         self, *options: object, preset: str = "tiny.toml", terminal: str = "", hurried: bool = True
     ) -> Running:
         arguments = ["--dataset", "blobs", "--size", "32", "--preset", preset, *map(str, options)]
-        process = FORKS.Process(
-            target=sweep_in_child, args=(self.studio.path, arguments, terminal, hurried)
-        )
-        process.start()
+        process = begin_fork(sweep_in_child, self.studio.path, arguments, terminal, hurried)
         return Running(process, self.studio.path)
 
     def sweep(self, *options: object, **how: Any) -> Running:
