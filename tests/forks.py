@@ -10,15 +10,17 @@ import contextlib
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import IO, Any, Literal, NoReturn
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # no thread may run in the process that forks
@@ -86,5 +88,79 @@ def _become(
         runpy.run_module("trainers", run_name="__main__")
     else:
         from artbot.cli.main import main
+        from artbot.studio import render
 
+        render.subprocess = _ChildrenByFork
         main()
+
+
+class _ChildrenByFork:
+    """For a command's render child, what `subprocess` is: it has torch behind it already when it begins."""
+
+    PIPE = subprocess.PIPE
+    TimeoutExpired = subprocess.TimeoutExpired
+
+    class Popen:
+        def __init__(
+            self,
+            command: Sequence[str],
+            *,
+            stdin: int,
+            stdout: int,
+            stderr: IO[bytes],
+            env: Mapping[str, str],
+            start_new_session: bool,
+        ) -> None:
+            assert (stdin, stdout, start_new_session) == (subprocess.PIPE, subprocess.PIPE, True)
+            requests, answers = os.pipe(), os.pipe()
+            self.returncode: int | None = None
+            self.pid = os.fork()
+            if self.pid == 0:
+                _be_a_render_child(command, requests[0], answers[1], stderr.fileno(), env)
+            os.close(requests[0])
+            os.close(answers[1])
+            self.stdin = os.fdopen(requests[1], "wb")
+            self.stdout = os.fdopen(answers[0], "rb")
+
+        def kill(self) -> None:
+            os.kill(self.pid, signal.SIGKILL)
+
+        def wait(self, timeout: float = 3600) -> int:
+            until = time.monotonic() + timeout
+            while self.returncode is None:
+                ended, status = os.waitpid(self.pid, os.WNOHANG)
+                if ended:
+                    self.returncode = os.waitstatus_to_exitcode(status)
+                elif time.monotonic() > until:
+                    raise subprocess.TimeoutExpired("render child", timeout)
+                else:
+                    time.sleep(0.005)
+            return self.returncode
+
+
+def _be_a_render_child(
+    command: Sequence[str], requests: int, answers: int, errors: int, env: Mapping[str, str]
+) -> NoReturn:
+    from artbot.studio import render_child
+
+    code = 1
+    try:
+        os.setsid()
+        for to, descriptor in enumerate((requests, answers, errors)):
+            os.dup2(descriptor, to)
+        os.closerange(3, 256)
+        os.environ.clear()
+        os.environ.update(env)
+        module = command.index("artbot.studio.render_child")
+        sys.argv = list(command[module:])
+        sys.stdin = os.fdopen(0, encoding="utf-8")
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", buffering=1)
+        render_child.main()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)

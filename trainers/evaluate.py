@@ -310,7 +310,7 @@ def _in_words(
         all_or_most = "most" if has_held_out else "all"
         return (
             f"{count} pictures of {pictures.name}, {all_or_most} of which it learned from: copying "
-            "them would look perfect (--holdout when training keeps enough aside)"
+            "them would look perfect (--holdout when training holds out enough)"
         )
     return f"{count} pictures of {pictures.name}, which is not what it learned from"
 

@@ -308,7 +308,7 @@ def _check_resumable(
     check_fixed_settings(saved["config"], config)
     if config.holdout and config.measure_share and num_held_out < MIN_HELD_OUT:
         raise ResumeRefused(
-            f"run {config.run} keeps {config.holdout:g} of its pictures aside to measure with: of today's "
+            f"run {config.run} holds out {config.holdout:g} of its pictures to measure with: of today's "
             f"{len(pictures)} that is {num_held_out}, and {MIN_HELD_OUT} are needed. Add pictures, go on "
             "without measuring with --set measure_share=0, or start another run with --run NAME."
         )

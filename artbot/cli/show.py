@@ -50,6 +50,7 @@ def show_command(workplace: Workplace, typed: str, as_json: bool) -> None:
                         "delivery_key": d.delivery_key,
                         "next_at": d.next_at,
                         "delivered_at": d.delivered_at,
+                        "remote_url": d.remote_url,
                         "last_error": d.last_error,
                         "attempts": [
                             {
@@ -101,6 +102,8 @@ def show_command(workplace: Workplace, typed: str, as_json: bool) -> None:
         click.echo(
             f"  to {delivery.channel}: {delivery_words(delivery.state)}{due} (delivery {delivery.id}, {delivery.delivery_key})"
         )
+        if delivery.remote_url:
+            click.echo(f"  {'seen at':>16}  {delivery.remote_url}")
         for attempt in delivery.attempts:
             detail = f": {attempt.detail}" if attempt.detail else ""
             click.echo(

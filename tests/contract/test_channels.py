@@ -192,10 +192,11 @@ def test_killed_at_any_request_the_work_is_shown_once(
         def dies(door: http.Door, *args: Any, at: int = number, **more: Any) -> http.Answer:
             if when == "before" and len(stage.proxy.requests) == at:
                 raise PowerCut
-            answer = ask(door, *args, **more)
-            if when == "after" and len(stage.proxy.requests) == at + 1:
-                raise PowerCut
-            return answer
+            try:
+                return ask(door, *args, **more)
+            finally:
+                if when == "after" and len(stage.proxy.requests) == at + 1:
+                    raise PowerCut
 
         with monkeypatch.context() as patch:
             patch.setattr(http.Door, "request", dies)

@@ -5,7 +5,7 @@ same workplace for each, it is killed before one such call, and then before anot
 found then must be whole; done again undisturbed, it must come out as if nothing had been. With a database
 on a server, what is said to it and heard from it is among the calls.
 
-`make test` takes one point in ten, and the first and the last of every call; `ARTBOT_SWEEP=all` (make soak)
+`make test` takes one point in twenty, and the first and the last of every call; `ARTBOT_SWEEP=all` (make soak)
 takes every one.
 """
 
@@ -37,7 +37,7 @@ from tests.faults.killing import (
 from tests.unit.service.kit import NOON
 
 ALL = os.environ.get("ARTBOT_SWEEP") == "all"
-SAMPLE = 10
+SAMPLE = 20
 """Of so many points one is tried in `make test`; the first and the last of each call always are."""
 SAMPLE_ON_POSTGRESQL = 5
 """So many points of each operation are tried there in `make test`: files are the same on both."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from artbot.config import TextSettings
+from artbot.domain.delivery import FOR_EVER, NO_PROTECTION
 from artbot.errors import NotAllowed
 from artbot.publishing.interventions import Actor, retry
 from artbot.review.decisions import Author, Review, approve, reject, undo
@@ -58,7 +59,7 @@ def a_review(database: Database, works: Path) -> Review:
         database=database,
         works=works,
         texts=TextSettings(),
-        channels={"studio": timedelta.max, "friends": None},
+        channels={"studio": FOR_EVER, "friends": NO_PROTECTION},
         undo_time=timedelta(),
         clock=lambda: datetime.now(UTC),
     )

@@ -1,4 +1,4 @@
-"""Which pictures are kept aside: each by its own pixels, found again by anyone.
+"""Which pictures are held out: each by its own pixels, found again by anyone.
 
 No picture's place depends on the others. Whoever adds some or takes some away moves none: what was
 trained on is never measured with later, and copies of a picture stay on one side.
@@ -45,16 +45,16 @@ def held_out_indices(images: np.ndarray, share: float) -> np.ndarray:
 
 
 def check_enough(num_held_out: int, share: float, num_pictures: int) -> None:
-    """Raise SettingsError where a `share` above 0 keeps too few pictures aside to measure with."""
+    """Raise SettingsError where a `share` above 0 holds out too few pictures to measure with."""
     if share and num_held_out < MIN_HELD_OUT:
         raise SettingsError(
-            f"--holdout {share:g} of {num_pictures} pictures keeps {num_held_out} aside; measuring "
+            f"--holdout {share:g} of {num_pictures} pictures holds out {num_held_out}; measuring "
             f"needs {MIN_HELD_OUT}. Choose --holdout 0 or a larger share."
         )
 
 
 def share_that_can_be_measured(images: np.ndarray, share: float) -> float:
-    """`share`, or 0 where it would keep too few aside: for who did not ask for it."""
+    """`share`, or 0 where it would hold out too few: for who did not ask for it."""
     return share if len(held_out_indices(images, share)) >= MIN_HELD_OUT else 0.0
 
 

@@ -294,7 +294,7 @@ def _open_meter(
         display.note(f"{judged_on} that no trial learns from")
     else:
         display.note(
-            f"{judged_on} that the trials learn from: there are too few to keep some aside, so "
+            f"{judged_on} that the trials learn from: there are too few to hold some out, so "
             "learning by heart looks good. Look at the grids"
         )
     return meter

@@ -287,7 +287,7 @@ def test_a_file_in_a_runs_place_is_told_without_a_traceback(studio: Studio) -> N
 
 
 def test_where_too_few_are_usable_none_are_held_out_by_default(studio: Studio) -> None:
-    """200 files would keep a tenth aside; 150 of them are pictures."""
+    """Of 200 files a tenth would be held out; 150 of them are pictures."""
     folder = studio.add_pictures(count=150)
     for number in range(50):
         (folder / f"text-{number}.jpg").write_text("no picture")
@@ -297,7 +297,7 @@ def test_where_too_few_are_usable_none_are_held_out_by_default(studio: Studio) -
     assert studio.state("blobs-32")["config"]["holdout"] == 0.0
     asked = studio.cli("--kimg", STEP_KIMG, "--run", "asked", "--holdout", 0.01)
     assert asked.returncode == 2
-    assert "--holdout 0.01 of 200 pictures keeps 2 aside; measuring needs 16" in said(asked)
+    assert "--holdout 0.01 of 200 pictures holds out 2; measuring needs 16" in said(asked)
 
 
 def test_how_many_are_held_out_is_said_once_and_kept_in_the_checkpoint(studio: Studio) -> None:

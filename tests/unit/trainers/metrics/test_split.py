@@ -74,7 +74,7 @@ def test_a_smaller_share_holds_out_some_of_the_same_and_no_share_none() -> None:
 
 
 def test_too_few_to_measure_with_are_refused_with_the_numbers() -> None:
-    with pytest.raises(SettingsError, match=r"--holdout 0\.1 of 100 pictures keeps 15 aside"):
+    with pytest.raises(SettingsError, match=r"--holdout 0\.1 of 100 pictures holds out 15"):
         check_enough(15, 0.1, 100)
     check_enough(16, 0.1, 100)
     check_enough(0, 0.0, 100)
