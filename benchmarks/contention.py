@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 ARTBOT = str(Path(sys.executable).with_name("artbot"))
 ROUNDS = 2
-TRAINING = ("--dataset", "demo", "--size", "64", "--kimg", "1.5", "--tick-kimg", "1.5")
+TRAINING = (
+    *("--dataset", "demo", "--size", "64", "--preset", "dcgan", "--width", "64", "--batch", "16"),
+    *("--kimg", "1.5", "--tick-kimg", "1.5"),
+)
 
 
 def main() -> None:

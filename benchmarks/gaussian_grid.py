@@ -14,6 +14,7 @@ import argparse
 import itertools
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ class Recipe:
     """A loss with the stabilisers it comes with in the presets."""
 
     name: str
-    settings: dict[str, object]
+    settings: dict[str, Any]
 
 
 RECIPES = [

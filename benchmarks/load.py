@@ -30,10 +30,10 @@ from sqlalchemy.engine import Connection
 
 from artbot.config import load_settings
 from artbot.domain.candidate import CandidateState
-from artbot.domain.delivery import SETTLED, DeliveryState
+from artbot.domain.delivery import FOR_EVER, SETTLED, DeliveryState
 from artbot.domain.seeds import seed_for
 from artbot.init import make_workplace
-from artbot.publishing.channels import Parcel, Receipt, settings_models
+from artbot.publishing.channels import Outlet, Parcel, Post, Receipt, Sender, settings_models
 from artbot.publishing.outbox import deliver_due, has_due, recover_interrupted
 from artbot.publishing.reading import list_deliveries
 from artbot.review.decisions import expire
@@ -267,18 +267,19 @@ def plan(path: Path, statement: str, parameters: Any) -> list[str]:
     return [str(row[3]) for row in rows]
 
 
-class _Friend:
+class _Friend(Sender):
     """A receiver that takes everything at once."""
 
-    def send(self, parcel: Parcel, now: datetime) -> Receipt:
+    def commit(self, parcel: Parcel, now: datetime) -> Receipt:
         return Receipt(204, "")
 
 
 def _deliver_one(workplace: Workplace) -> None:
     """Claim, attempt and answer of one delivery, each committed; without the network and the mark."""
+    outlet = Outlet(lambda work: Post(picture=work.picture), _Friend, FOR_EVER)
     outbox = replace(
         workplace.outbox,
-        senders=dict.fromkeys(CHANNELS, _Friend()),
+        outlets=dict.fromkeys(CHANNELS, outlet),
         before_send=lambda attempt_id: None,
     )
     sent: list[object] = []
