@@ -37,6 +37,7 @@ from db.engine import (
     open_database,
 )
 from db.models import Base, Batch, Candidate, Checkpoint, Decision, Delivery, Intervention
+from db.triggers import TRIGGERS, triggers_of
 from tests.conftest import on_sqlite_only
 from tests.unit.service.kit import (
     ANNA,
@@ -699,3 +700,7 @@ def test_a_lock_that_is_held_too_long_is_no_reason_to_give_the_database_up(
         database.write(),
     ):
         raise OperationalError("BEGIN", {}, sqlite3.OperationalError("database is locked"))
+
+
+def test_the_list_of_triggers_is_what_the_migrations_make(database: Database) -> None:
+    assert triggers_of(database) == TRIGGERS[database.engine.dialect.name]

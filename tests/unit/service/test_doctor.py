@@ -415,6 +415,19 @@ def test_a_delivery_that_was_removed_is_missed(workplace: Workplace, clock: SetC
     assert check_logs(workplace.database) == ["deliveries: 1 rows were removed"]
 
 
+def test_a_refusal_that_was_taken_out_of_the_database_is_missed(workplace: Workplace) -> None:
+    of = "" if workplace.database.is_sqlite else " ON decisions"
+    with workplace.database.write() as session:
+        session.execute(text(f"DROP TRIGGER decisions_past{of}"))
+    found = next(
+        finding for finding in examine(workplace, is_quick=True) if finding.title == "database"
+    )
+    assert found.problems == [
+        "its trigger decisions_past is gone: what that refuses is not refused any more"
+    ]
+    assert "restore" in found.remedies[0]
+
+
 # Times that a wrong clock has left
 
 
