@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from trainers.config import TrainConfig
 from trainers.learner import Learner
+from trainers.networks.layers import normalise_spectrally
 
 SPACING, SD = 1.0, 0.05
 NUM_POINTS = 2500
@@ -37,7 +38,11 @@ class Recipe:
 
 RECIPES = [
     Recipe("bce", {"loss": "bce", "real_label": 0.9, "beta1": 0.5, "beta2": 0.999}),
-    Recipe("hinge", {"loss": "hinge", "beta1": 0.0, "beta2": 0.99}),
+    Recipe("hinge", {"loss": "hinge", "d_norm": "none", "beta1": 0.0, "beta2": 0.99}),
+    Recipe(
+        "hinge, spectral norm",
+        {"loss": "hinge", "d_norm": "spectral", "beta1": 0.0, "beta2": 0.99},
+    ),
     Recipe("relativistic", {"loss": "relativistic", "beta1": 0.0, "beta2": 0.99}),
     Recipe(
         "relativistic, R1+R2/4",
@@ -98,7 +103,10 @@ def train(recipe: Recipe, seed: int, steps: int, batch: int, width: int) -> Tens
         run="grid", size=64, z_dim=Z_DIM, batch=batch, seed=seed, lr=1e-3, ema_half_life_kimg=5.0,
         lr_end_factor=0.1, **recipe.settings,
     )  # fmt: skip
-    learner = Learner(_Generator(Z_DIM, width), _Discriminator(width), config)
+    discriminator = _Discriminator(width)
+    if recipe.settings.get("d_norm") == "spectral":
+        normalise_spectrally(discriminator)
+    learner = Learner(_Generator(Z_DIM, width), discriminator, config)
     stream = torch.Generator().manual_seed(seed)
     modes = centres()
     for step in range(steps):

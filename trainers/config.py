@@ -132,7 +132,8 @@ class TrainConfig:
     guard: bool = _setting(OnResume.FREE, True)
     """Watch for collapse and divergence, and react (`trainers.guard`)."""
     measure_share: float = _setting(OnResume.FREE, 0.05)
-    """Share of the time that may go into measuring the pictures' quality (`trainers.metrics`); 0: none."""
+    """Share of the time that may go into measuring the pictures' quality (`trainers.metrics`), but for one
+    measurement at the end; 0: none."""
     tensorboard: bool = _setting(OnResume.FREE, False)
     """Also write the curves for TensorBoard."""
     device: str = _setting(OnResume.FREE, "cpu")

@@ -18,7 +18,7 @@ from trainers.config import TrainConfig
 from trainers.data.cache import PictureSet
 from trainers.data.split import held_out_indices
 from trainers.errors import CheckpointRefused, StorageError
-from trainers.files import fsync_folder, write_atomically
+from trainers.files import fsync_folder, why_not_written, write_atomically
 from trainers.manifest import (
     MANIFEST_FILE,
     SAMPLES_FILE,
@@ -93,7 +93,10 @@ def export_checkpoint(
         building.rename(folder)
         fsync_folder(checkpoints)
     except OSError as error:
-        raise StorageError(f"could not write the checkpoint {folder}: {error}.") from error
+        raise StorageError(
+            f"could not write the checkpoint {folder}: {why_not_written(error)}. Free some space or fix "
+            "the permissions and run the same command again."
+        ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return folder

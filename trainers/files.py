@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from trainers.errors import StorageError, is_out_of_memory
+from trainers.errors import StorageError, in_one_line, is_out_of_memory
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -30,7 +31,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise  # of the device that paints what is to be written
         raise StorageError(
-            f"could not write {path}: {error}. What was there before is untouched; "
+            f"could not write {path}: {why_not_written(error)}. What was there before is untouched; "
             "free some space or fix the permissions and run the same command again."
         ) from error
     except BaseException:
@@ -59,7 +60,7 @@ def check_writable(*places: Path) -> None:
             with suppress(OSError):
                 probe.unlink()
             raise StorageError(
-                f"cannot write to {place}: {error.strerror}. Free some space, fix the permissions, or choose "
+                f"cannot write to {place}: {why_not_written(error)}. Free some space, fix the permissions, or choose "
                 "another place."
             ) from error
 
@@ -71,9 +72,26 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"could not write {path}: {error}. Free some space or fix the permissions and run the "
-            "same command again."
+            f"could not write {path}: {why_not_written(error)}. Free some space or fix the permissions and "
+            "run the same command again."
         ) from error
+
+
+def why_not_written(error: Exception) -> str:
+    """The system's reason, in words.
+
+    torch.save closes its archive when a write failed, and what that raises hides the reason: of a
+    full disk "[enforce fail at inline_container.cc:671] . unexpected pos 704 vs 598".
+    """
+    cause: BaseException | None = error
+    while not (cause is None or isinstance(cause, OSError)):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return in_one_line(error)
+    said = cause.strerror or str(cause)
+    if cause.errno == errno.ENOSPC:
+        return f"the disk is full ({said})"
+    return said
 
 
 def fsync_folder(folder: Path) -> None:

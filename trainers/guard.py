@@ -50,6 +50,8 @@ __all__ = [
 
 MAX_REMEDIES = 3
 """Changes the guard makes to a run in all. lightweight-gan reloads for ever (its issue 92)."""
+GO_ON = "a larger --kimg or --minutes goes on from here"
+"""The advice where a run's budget ends before it can be judged."""
 RESERVED_FOR_ILLNESS = 1
 """Of these, as many are not spent on mere warnings."""
 AUGMENT_STEP, MAX_AUGMENT_P = 0.2, 0.8
@@ -309,8 +311,13 @@ class Guard:
     with every training state, but never roll it back: it counts what was tried.
     """
 
-    def __init__(self, *, has_augmentation: bool, has_penalty: bool) -> None:
-        """With what this run has, so that no remedy is a blank: an augmentation is one with operations."""
+    def __init__(
+        self, *, has_augmentation: bool, has_penalty: bool, if_too_short: str = GO_ON
+    ) -> None:
+        """With what this run has, so that no remedy is a blank: an augmentation is one with operations.
+
+        `if_too_short` is what to advise where the budget ends before the run can be judged."""
+        self._if_too_short = if_too_short
         self._has_augmentation = has_augmentation
         self._has_penalty = has_penalty
         self._past = Past()
@@ -381,7 +388,8 @@ class Guard:
         words = f"{what}: {done}" if seen else _all_is_well(signals, past, bool(seen_before))
         is_unjudged = signals.fraction >= 1 and not past.knows_illness and health is not Health.ILL
         if is_unjudged:
-            words = "; ".join(filter(None, (what, _too_short(signals, past))))
+            too_short = f"{_too_short(signals, past)}; {self._if_too_short}"
+            words = "; ".join(filter(None, (what, too_short)))
             health = health if is_sound(signals) else Health.WARNING
         is_other = {rule.symptom for rule in seen} != seen_before
         return Verdict(
@@ -559,6 +567,5 @@ def _too_short(now: Signals, past: Past) -> str:
         diversity += ", and what it paints is poor"
     return (
         f"too short to be judged: it ends at {now.kimg:.3g} kimg, a run is judged from "
-        f"{past.warm_up_kimg:.3g} kimg on ({diversity}). Look at the grid; a larger --kimg or --minutes "
-        "goes on from here"
+        f"{past.warm_up_kimg:.3g} kimg on ({diversity}). Look at the grid"
     )

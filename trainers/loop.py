@@ -34,7 +34,7 @@ from trainers.data.split import MIN_HELD_OUT, check_enough, compared_with, held_
 from trainers.errors import ResumeRefused, StorageError, TrainingStopped
 from trainers.export import export_checkpoint, sweep_exports
 from trainers.files import storage_errors, sweep_leftovers, write_atomically
-from trainers.guard import SKIPS_IN_A_ROW, Guard, GuardEvent, Health, Reaction, Signals
+from trainers.guard import GO_ON, SKIPS_IN_A_ROW, Guard, GuardEvent, Health, Reaction, Signals
 from trainers.learner import Learner, StepMeans, place
 from trainers.networks import load_architecture
 from trainers.networks.check import check_shape
@@ -69,8 +69,11 @@ def train(
     folders: Folders,
     display: Display,
     should_stop: Callable[[], bool],
+    if_too_short: str = GO_ON,
 ) -> TrainResult:
     """Train until the budget is spent or `should_stop()`; resumes the run's saved state if any.
+
+    `if_too_short` is what to advise where the budget ends before the run can be judged.
 
     Raises SettingsError, DatasetError, ResumeRefused, RunBusy, OutOfMemory, StorageError, and
     TrainingStopped when the guard could not mend the run: its best checkpoint is then the latest.
@@ -105,7 +108,9 @@ def train(
         feed = PictureFeed(pictures, shown, config, device)
         observer = Observer(config, pictures, shown, folders.cache, display)
         guard = Guard(
-            has_augmentation=learner.has_augmentation, has_penalty=config.penalty != "none"
+            has_augmentation=learner.has_augmentation,
+            has_penalty=config.penalty != "none",
+            if_too_short=if_too_short,
         )
         board = open_tensorboard(run_folder) if config.tensorboard else None
         if board is not None:
@@ -119,6 +124,7 @@ def train(
                 "dataset": {
                     "name": pictures.name,
                     "fingerprint": pictures.fingerprint,
+                    "num_pictures": len(pictures),
                     "class_names": list(pictures.class_names),
                     "compared_with": yardstick,
                 },
@@ -324,9 +330,16 @@ def _check_resumable(
             f"{', '.join(classes_now)}. Put the subfolders back, or start another run with --run NAME."
         )
     if dataset["fingerprint"] != pictures.fingerprint:
+        then = f"{dataset.get('num_pictures', '?')} of {dataset['name']}"  # older states have no number
+        now = f"{len(pictures)} of {pictures.name}"
+        gone = ", ".join(name for name in classes_then if name not in classes_now)
+        come = ", ".join(name for name in classes_now if name not in classes_then)
         display.note(
-            f"the pictures changed since the last session ({dataset['name']} "
-            f"{dataset['fingerprint'][:8]} -> {pictures.name} {pictures.fingerprint[:8]}): going on with the new ones"
+            f"the pictures changed since the last session ({then}, {dataset['fingerprint'][:8]} -> "
+            f"{now}, {pictures.fingerprint[:8]}"
+            + (f"; subfolders gone: {gone}" if gone else "")
+            + (f"; new subfolders: {come}" if come else "")
+            + "): going on with the new ones"
         )
 
 

@@ -59,8 +59,9 @@ def zero_centred_penalty(logits: Tensor, pictures: Sequence[Tensor]) -> Tensor:
     times as strong, and a discriminator of patches as good as dumb (docs/decisions/0012-the-penalty-of-patches.md).
 
     `pictures` are the leaves the logits were computed from, one per resolution, as the discriminator
-    was shown them, so after any augmentation; the gradients of all of them are summed. To be
-    weighted with gamma / 2.
+    was shown them, so after any augmentation, where R3GAN takes the pictures before it
+    (docs/decisions/0008-a-faster-generator.md); the gradients of all of them are summed. To be weighted
+    with gamma / 2.
     """
     gradients = torch.autograd.grad(logits.mean(1).sum(), list(pictures), create_graph=True)
     return torch.stack([g.square().flatten(1).sum(1) for g in gradients]).sum(0).mean()

@@ -115,6 +115,7 @@ def _projected(size: int, num_pictures: int) -> Settings:
         "beta1": 0.0,
         "beta2": 0.99,
         "ema_half_life_kimg": 5.0,
+        # Of many pictures too, where ADA is what is recommended: docs/decisions/0013-two-losses.md.
         "augment": "diffaug",
         "augment_ops": "color,translation,cutout" if few else "color,translation",
     }
@@ -131,7 +132,9 @@ PRESETS: dict[str, Preset] = {
     ),
     "dcgan-steady": Preset("DCGAN with spectral norm, hinge loss and DiffAugment", _dcgan_steady),
     "dcgan": Preset("the DCGAN paper's networks and step size, small batches", _dcgan),
-    "dcgan-resize": Preset("DCGAN that upsamples and convolves, as keragan does", _dcgan_resize),
+    "dcgan-resize": Preset(
+        "DCGAN that upsamples and convolves, keragan's way but not its widths", _dcgan_resize
+    ),
     "mlp": Preset("the tutorial GAN: fully connected, 28, 32 and 64 px", _mlp),
 }
 DEFAULT_PRESET = "projected"

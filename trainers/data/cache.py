@@ -30,7 +30,7 @@ from trainers.data import folder as pictures
 from trainers.data.folder import PictureFile, PictureRejected
 from trainers.data.sources import Progress
 from trainers.errors import DatasetError, StorageError
-from trainers.files import fsync_folder, write_atomically
+from trainers.files import fsync_folder, why_not_written, write_atomically
 
 MIN_PICTURES = 16
 """Fewer cannot be learned from, only copied."""
@@ -108,7 +108,7 @@ def load_pictures(
         return _open_cached(array_folder, folder, key, unreadable)
     except OSError as error:
         raise StorageError(
-            f"could not write the picture cache {cache}: {error.strerror or error}. "
+            f"could not write the picture cache {cache}: {why_not_written(error)}. "
             "Free some space or choose another place (cache in [paths], or --cache-dir)."
         ) from error
 

@@ -10,10 +10,12 @@ about the same at every resolution.
 
 Options that leave the paper:
 
-- `upsampling="resize"`, keragan's network: the generator enlarges (nearest neighbour), then
-  convolves 3x3, which cannot paint a checkerboard (Odena et al. 2016, "Deconvolution and
-  Checkerboard Artifacts"), and ends with feature maps at full resolution; the discriminator
-  convolves 3x3 with stride 1, then average-pools.
+- `upsampling="resize"`, keragan's way of enlarging and halving: the generator enlarges (nearest
+  neighbour), then convolves 3x3, which cannot paint a checkerboard (Odena et al. 2016, "Deconvolution
+  and Checkerboard Artifacts"), and ends with feature maps at full resolution; the discriminator
+  convolves 3x3 with stride 1, then average-pools. The widths are the paper's as above, not keragan's:
+  at 512 px keragan has 12.9 M and 6.4 M parameters and takes 7.4 and 6.3 GMAC, this has 9.5 M and
+  8.6 M at the default width of 64 and takes 22.7 and 18.1.
 - `attention`: one self-attention layer in each network, on the 32 px maps (16 px in 32 px pictures).
 - `multi_scale`: MSG-GAN (Karnewar & Wang 2020, arXiv:1903.06048): the generator paints
   every resolution by a 1x1 convolution, and the discriminator concatenates each coarser picture to

@@ -66,6 +66,7 @@ class FilmFacts:
 
     path: Path
     num_frames: int
+    """In the file: GIF and WebP hold equal frames that follow each other as one that is shown longer."""
     seconds: float
     size_px: tuple[int, int]
     num_bytes: int
@@ -132,8 +133,18 @@ def write_film(path: Path, frames: Iterable[Image.Image], fps: float, about: str
     writer = writers[format_of(path).suffix]
     write_atomically(path, lambda file: writer(file, counted, fps, about))
     return FilmFacts(
-        path, counted.num, counted.num / fps, counted.size_px, num_bytes=path.stat().st_size
+        path,
+        counted.num if format_of(path).suffix == ".mp4" else _num_frames_in(path),
+        counted.num / fps,
+        counted.size_px,
+        num_bytes=path.stat().st_size,
     )
+
+
+def _num_frames_in(path: Path) -> int:
+    """Of a GIF or WebP, as a player counts them."""
+    with Image.open(path) as film:
+        return int(getattr(film, "n_frames", 1))
 
 
 class _Counted:

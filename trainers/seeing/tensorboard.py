@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from trainers.errors import SettingsError, StorageError
+from trainers.files import why_not_written
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -102,6 +103,6 @@ class TensorBoard:
 
     def _not_written(self, error: OSError) -> StorageError:
         return StorageError(
-            f"could not write {self._folder}: {error}. Free some space or fix the permissions and "
+            f"could not write {self._folder}: {why_not_written(error)}. Free some space or fix the permissions and "
             "run the same command again, or leave --tensorboard away."
         )

@@ -54,6 +54,8 @@ RUNGS = 10
 only what was reported at exactly the same step."""
 PATIENCE_S = 600.0
 """A database that does not answer for longer ends the sweep."""
+LONGER_TRIALS = "another --study with a larger --kimg or --minutes has longer trials"
+"""The advice where a trial is too short to be judged: none is gone on with."""
 POLL_S = 5.0
 """How often it is asked again, and how often one looks after the others' last trials."""
 
@@ -214,7 +216,12 @@ class Sweep:
         try:
             _begin_anew(run_folder)
             result = train(
-                config, self.pictures, in_run, shown, lambda: self.should_stop() or shown.is_over
+                config,
+                self.pictures,
+                in_run,
+                shown,
+                lambda: self.should_stop() or shown.is_over,
+                if_too_short=LONGER_TRIALS,
             )
             if result.is_finished:
                 assert result.checkpoint is not None

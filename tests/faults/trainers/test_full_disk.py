@@ -52,6 +52,7 @@ def test_a_full_disk_while_saving_keeps_the_old_state_and_says_what_to_do(
     assert code == 1, told
     assert "could not write runs/tiny/" in told
     assert ("state.pt" in told) == (at == "state")
+    assert "the disk is full (No space left on device)." in told, "not torch's words for it"
     assert "What was there before is untouched; free some space" in told
     assert "Traceback" not in told
     assert "terminate called" not in told, "torch must not take the process with it"
@@ -68,6 +69,7 @@ def test_a_full_disk_while_exporting_leaves_no_half_checkpoint(studio: Studio) -
     code, told, kept = resume_on_small_disk(studio, 30_000, "checkpoints")
     assert code == 1, told
     assert "could not write" in told
+    assert "the disk is full" in told
     assert "Traceback" not in told
     [checkpoint] = kept.iterdir()
     assert load_generator(checkpoint).manifest.kimg == pytest.approx(4 * STEP_KIMG)

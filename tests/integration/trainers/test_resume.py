@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from trainers.data.feed import PictureFeed
 from trainers.data.split import held_out_indices
 from trainers.errors import ResumeRefused
 from trainers.inference import load_generator
-from trainers.loop import TrainResult
+from trainers.loop import TrainResult, train
 from trainers.manifest import read_manifest
 from trainers.presets import PRESETS, resolve_preset
 from trainers.progress import Pace, TickStats
@@ -315,8 +316,41 @@ def test_changed_pictures_are_noted_and_trained_on(studio: Studio, count: int) -
     display = NotingDisplay()
     assert studio.train(tiny_config(), display=display).is_finished
     [note] = [n for n in display.notes if n.startswith("the pictures changed")]
-    assert note.endswith("going on with the new ones")
+    assert re.fullmatch(
+        rf"the pictures changed since the last session \(24 of blobs, [0-9a-f]{{8}} -> {count} of blobs, "
+        r"[0-9a-f]{8}\): going on with the new ones",
+        note,
+    )
     assert len(studio.state()["feed"]["order"]["permutation"]) == count
+
+
+def test_changed_subfolders_are_named_with_the_numbers(studio: Studio) -> None:
+    """A run that learns no classes goes on without them."""
+    blobs = studio.folders.datasets / "blobs"
+    studio.add_pictures("blobs/cubism", seed=2)
+    studio.add_pictures("blobs/realism", seed=3)
+    studio.train(tiny_config(), stop_after_steps=2)
+    (blobs / "cubism").rename(blobs / "fauvism")
+    studio.add_pictures("blobs/realism", count=20, seed=4)
+    display = NotingDisplay()
+    studio.train(tiny_config(), stop_after_steps=2, display=display)
+    [note] = [n for n in display.notes if n.startswith("the pictures changed")]
+    assert "(72 of blobs, " in note
+    assert " -> 72 of blobs, " in note
+    assert "; subfolders gone: cubism; new subfolders: fauvism): going on" in note
+
+
+def test_a_state_saved_before_pictures_were_counted_is_resumed_all_the_same(studio: Studio) -> None:
+    studio.train(tiny_config(), stop_after_steps=2)
+    saved = studio.state()
+    del saved["dataset"]["num_pictures"]
+    torch.save(saved, studio.run() / "state.pt")
+    studio.add_pictures(count=30, seed=1)
+    display = NotingDisplay()
+    studio.train(tiny_config(), stop_after_steps=2, display=display)
+    [note] = [n for n in display.notes if n.startswith("the pictures changed")]
+    assert "(? of blobs, " in note
+    assert " -> 30 of blobs, " in note
 
 
 def test_an_unchanged_resume_notes_no_change(studio: Studio) -> None:
@@ -328,6 +362,22 @@ def test_an_unchanged_resume_notes_no_change(studio: Studio) -> None:
     assert at_the_end.startswith(
         "too short to be judged: it ends at 0.08 kimg, a run is judged from"
     )
+
+
+def test_what_to_do_about_a_run_too_short_to_be_judged_is_for_the_caller_to_say(
+    studio: Studio,
+) -> None:
+    """A sweep's trial, for one, cannot be gone on with."""
+    display = NotingDisplay()
+    train(
+        tiny_config(),
+        studio.pictures(),
+        studio.folders,
+        display,
+        lambda: False,
+        if_too_short="try a longer one",
+    )
+    assert display.notes[-1].endswith("Look at the grid; try a longer one")
 
 
 # ---------------------------------------------------------------- with other pictures held out

@@ -103,7 +103,9 @@ def test_a_full_disk_keeps_the_old_film(place: Path) -> None:
     )
     ran = run_on_small_disk(script, place / "disk", 8192, place / "kept")
     assert ran.returncode == 1
-    assert "could not write disk/film.mp4: [Errno 28] No space left on device" in ran.stderr
+    assert (
+        "could not write disk/film.mp4: the disk is full (No space left on device)." in ran.stderr
+    )
     assert [f.name for f in (place / "kept").iterdir()] == ["film.mp4"]
     assert (place / "kept" / "film.mp4").read_text() == "old\n"
 

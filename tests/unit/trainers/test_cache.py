@@ -294,7 +294,10 @@ def test_a_full_disk_ends_with_a_message_and_leaves_nothing_half_there(tmp_path:
         kept=tmp_path / "kept",
     )
     assert ran.returncode == 1
-    assert "could not write the picture cache cache: No space left on device" in ran.stderr
+    assert (
+        "could not write the picture cache cache: the disk is full (No space left on dev"
+        in ran.stderr
+    )
     assert "--cache-dir" in ran.stderr
     assert "Traceback" not in ran.stderr
     assert [f.name for f in (tmp_path / "kept").iterdir() if f.is_dir()] == []

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -52,6 +56,37 @@ def test_a_full_device_is_a_storage_error_also_when_torch_writes() -> None:
     """/dev/full answers every write with "no space left"."""
     with open("/dev/full", "wb", buffering=0) as full, pytest.raises((OSError, RuntimeError)):
         torch.save({"weights": torch.zeros(1000)}, full)
+
+
+class FullDisk(io.RawIOBase):
+    """Takes `room_bytes`, then answers as a disk that is full."""
+
+    def __init__(self, room_bytes: int) -> None:
+        self._room_bytes = room_bytes
+
+    def write(self, content: Any) -> int:
+        num_bytes = memoryview(content).nbytes
+        if num_bytes > self._room_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._room_bytes -= num_bytes
+        return num_bytes
+
+
+@pytest.mark.parametrize("room_bytes", [0, 100, 20_000])
+def test_a_disk_that_fills_up_while_torch_writes_is_called_full(
+    tmp_path: Path, room_bytes: int
+) -> None:
+    """What torch says of it is "[enforce fail at inline_container.cc:671] . unexpected pos"."""
+    path = tmp_path / "state.pt"
+    path.write_bytes(b"old")
+    weights = {"one": torch.zeros(1000), "another": torch.zeros(10_000)}
+    with pytest.raises(StorageError) as raised:
+        write_atomically(path, lambda _: torch.save(weights, FullDisk(room_bytes)))
+    assert str(raised.value) == (
+        f"could not write {path}: the disk is full (No space left on device). What was there before is "
+        "untouched; free some space or fix the permissions and run the same command again."
+    )
+    assert path.read_bytes() == b"old"
 
 
 def test_a_reader_never_meets_half_a_file(tmp_path: Path) -> None:

@@ -156,8 +156,17 @@ def test_a_gif_keeps_a_picture_near_its_colours(tmp_path: Path) -> None:
 def test_held_frames_make_the_film_as_long_as_different_ones(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"film{suffix}"
     still = Image.new("RGB", (16, 16), COLOURS[0])
-    write_film(path, [*flat_frames(3, 16, 16, start=1), *[still] * 7], fps=10)
+    facts = write_film(path, [*flat_frames(3, 16, 16, start=1), *[still] * 7], fps=10)
     assert sum(shown_ms(path)) == 1000
+    assert facts.seconds == 1.0
+    assert facts.num_frames == len(shown_ms(path)) < 10, "what is told is what is in the file"
+
+
+@pytest.mark.parametrize("suffix", ANIMATED)
+def test_a_film_of_one_picture_is_one_frame(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"film{suffix}"
+    still = Image.new("RGB", (16, 16), COLOURS[0])
+    assert "(0.5 s, 1 frames, 16x16 px" in str(write_film(path, [still] * 5, fps=10))
 
 
 # ---------------------------------------------------------------- all of them

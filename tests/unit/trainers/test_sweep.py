@@ -166,6 +166,8 @@ class Rehearsal:
     kimg: Callable[[TrainConfig], float] = lambda config: 1.0
     ended_early: str = ""
     trained: list[TrainConfig] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
+    """Of each training, should it be too short to be judged."""
     url: str = ""
     is_stopped: bool = False
     """Ctrl-C was pressed."""
@@ -209,8 +211,10 @@ class Rehearsal:
         folders: Folders,
         display: Display,
         should_stop: Callable[[], bool],
+        if_too_short: str,
     ) -> TrainResult:
         self.trained.append(config)
+        self.advice.append(if_too_short)
         pace = Pace(config, 0, 0.0)
         display.begin(config, pace)
         self.while_training()
@@ -287,6 +291,14 @@ def test_a_sweep_makes_as_many_trials_as_were_asked_for_and_finds_the_best(
     assert measured(study)[0].number == int(np.argmin(rates))
     assert [config.run for config in rehearsal.trained][:2] == ["trial-000", "trial-001"]
     assert {config.seed for config in rehearsal.trained} == {0}
+
+
+def test_a_trial_too_short_to_be_judged_is_not_told_to_go_on(rehearsal: Rehearsal) -> None:
+    """Its state is gone, and all trials of a study are equally long."""
+    rehearsal.run(1)
+    assert rehearsal.advice == [
+        "another --study with a larger --kimg or --minutes has longer trials"
+    ]
 
 
 def test_the_first_trial_is_the_preset_as_it_is(rehearsal: Rehearsal) -> None:
