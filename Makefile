@@ -66,8 +66,8 @@ test: check $(BROWSER) $(POSTGRESQL) $(STRACE) $(EXIFTOOL) $(AXE)
 test-postgresql: $(INSTALLED) $(POSTGRESQL) $(STRACE)
 	ARTBOT_TEST_ALL=1 $(PYTEST) $(PROCESSES) -k postgresql
 
-# Real ones: a Bluesky PDS (700 MB), Matrix Synapse, a Mastodon mock, an S3 server. Without them `make test`
-# skips what needs them, and says so.
+# Not ours: a Bluesky PDS (700 MB), Matrix Synapse, a Mastodon mock, an S3 server, a verifier of webhooks in
+# JavaScript. Without them `make test` skips what needs them, and says so.
 peers: $(INSTALLED) $(BROWSER) $(AXE)
 	$(BIN)/python -m pip install --quiet --editable '.[dev,peers]'
 	@tests/install-peers.sh $(VENV)

@@ -7,6 +7,7 @@ it was when that process began.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import os
@@ -35,6 +36,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from artbot.domain.calendar import EVERY_DAY, Schedule
+from artbot.domain.slots import DAYS, Timetable, parse_slot
 from artbot.domain.text import check_hashtag, check_language, check_template
 from artbot.errors import ConfigError, NoWorkplace
 from artbot.redaction import register_secret
@@ -123,11 +125,22 @@ def _parse_at(value: object) -> object:
     return value
 
 
+def _known_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ValueError, OSError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
+        raise ValueError(f"{value!r} is no time zone; write one like Europe/Berlin") from error
+    return value
+
+
+Zone = Annotated[str, AfterValidator(_known_zone)]
+
+
 class ScheduleSettings(Section):
     """When a batch is made and how."""
 
     at: Annotated[time, BeforeValidator(_parse_at)] = Field(examples=["07:00"])
-    timezone: str = "UTC"
+    timezone: Zone = "UTC"
     weekdays: tuple[Weekday, ...] = WEEKDAYS
     candidates: int = Field(default=24, ge=1, le=1000)
     checkpoint: str = "latest"
@@ -142,15 +155,6 @@ class ScheduleSettings(Section):
         if self.dataset is not None and self.checkpoint != "latest":
             raise ValueError("`checkpoint` names one generator; leave `dataset` out")
         return self
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ValueError, OSError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
-            raise ValueError(f"{value!r} is no time zone; write one like Europe/Berlin") from error
-        return value
 
     @field_validator("weekdays")
     @classmethod
@@ -227,6 +231,63 @@ class ReviewSettings(Section):
     """A candidate nobody decided about for so long is put aside; 0: never."""
 
 
+AlertKind = Literal["batch.ready", "delivery.failed", "channel.stopped", "nothing.approved"]
+ALERT_KINDS: tuple[AlertKind, ...] = get_args(AlertKind)
+
+
+@dataclasses.dataclass(frozen=True)
+class AlertAddress:
+    """One line of the file of addresses."""
+
+    line: int
+    """From 1."""
+    url: str = dataclasses.field(repr=False)
+    """As Apprise reads it. A secret as a whole: in some the token stands where others have the host."""
+
+
+class AlertSettings(Section):
+    """How the operator is told that something wants attention."""
+
+    urls_file: HomePath | None = Field(default=None, examples=["secrets/alerts"])
+    """Addresses of Apprise, one on each line; None: nobody is told."""
+    tell: tuple[AlertKind, ...] = ALERT_KINDS
+    """What of."""
+    nothing_approved_days: int = Field(default=3, ge=0, le=365)
+    """Tell when new pictures have waited for so long and none was approved, and again after as long; 0: never."""
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> Self:
+        if self.urls_file is None and self.model_fields_set:
+            raise ValueError('nobody is told; write urls_file = "secrets/alerts"')
+        return self
+
+    def read_addresses(self, root: Path) -> list[AlertAddress]:
+        """Registered for redaction. Raises ConfigError naming the remedy."""
+        if self.urls_file is None:
+            raise ConfigError('alerts.urls_file is not set; write urls_file = "secrets/alerts"')
+        path = root / self.urls_file.expanduser()
+        lines = _read_private_file(path, "alerts.urls_file").split("\n")
+        addresses = [
+            AlertAddress(number, line.strip())
+            for number, line in enumerate(lines, start=1)
+            if line.strip() and not line.strip().startswith("#")
+        ]
+        if not addresses:
+            raise ConfigError(
+                f"alerts.urls_file {path} holds no address; write one on each line (docs/alerts.md)"
+            )
+        for address in addresses:
+            register_secret(address.url)
+            for part in re.split(r"[/:@?&=]+", address.url):
+                # A token rather than a word or the name of a host, which other texts hold as well.
+                if len(part) >= _LEAST_TOKEN and "." not in part:
+                    register_secret(part)
+        return addresses
+
+
+_LEAST_TOKEN = 16
+
+
 class TextSettings(Section):
     """Drafts of the words that go with a work; what TEXT_SAMPLES names in braces."""
 
@@ -257,7 +318,36 @@ class TextSettings(Section):
         return check_template(template, TEXT_SAMPLES)
 
 
-class SecretReference(Section):
+class ChannelSettings(Section):
+    """What the tables of all channels have in common: when their works go out."""
+
+    slots: tuple[str, ...] = Field(default=(), examples=[["mon,thu 18:30", "daily 12:00"]])
+    """One work goes out at each; none: at once."""
+    timezone: Zone = "UTC"
+    """Of the slots."""
+
+    @field_validator("slots")
+    @classmethod
+    def _slots_that_differ(cls, slots: tuple[str, ...]) -> tuple[str, ...]:
+        parsed = [parse_slot(slot) for slot in slots]
+        for index, one in enumerate(parsed):
+            for before, other in zip(slots[:index], parsed, strict=False):
+                if one.at == other.at and (both := one.weekdays & other.weekdays):
+                    raise ValueError(
+                        f"{slots[index]!r} and {before!r} are the same slot on {DAYS[min(both)]}; "
+                        "one work goes out at each slot: leave one of them out"
+                    )
+        return slots
+
+    @property
+    def timetable(self) -> Timetable | None:
+        """When its works go out; None: at once."""
+        if not self.slots:
+            return None
+        return Timetable(tuple(parse_slot(slot) for slot in self.slots), ZoneInfo(self.timezone))
+
+
+class SecretReference(ChannelSettings):
     """Mixed into channel settings that need one secret: exactly one of the two keys."""
 
     secret_file: HomePath | None = Field(default=None, examples=["secrets/webhook"])
@@ -278,8 +368,10 @@ class SecretReference(Section):
         else:
             assert self.secret_file is not None
             value = _read_secret_file(root / self.secret_file.expanduser())
-        register_secret(value)
-        register_secret(value.removeprefix("whsec_"))
+        lines = [line.strip() for line in value.splitlines()]  # a webhook may have several secrets
+        for secret in (value, *(line for line in lines if not line.startswith("#"))):
+            register_secret(secret)
+            register_secret(secret.removeprefix("whsec_").removeprefix("whsk_"))
         return value
 
     def handed_over_as(self, root: Path) -> str | None:
@@ -289,6 +381,20 @@ class SecretReference(Section):
         assert self.secret_file is not None
         path = root / self.secret_file.expanduser()
         return f"a copy, {path}" if _is_handed_over(path) else None
+
+
+class PublicPictures(Section):
+    """Mixed into the settings of channels that show pictures to everybody, under an address for ever."""
+
+    url: str | None = None
+    """Where the public finds them, if it does."""
+
+
+class PictureFrom(Section):
+    """Mixed into the settings of channels that pass on a picture's address instead of its file."""
+
+    picture_from: str | None = Field(default=None, examples=["gallery"])
+    """Name of the channel that shows the picture: one whose settings are PublicPictures, with a `url`."""
 
 
 class Settings(Section):
@@ -303,6 +409,7 @@ class Settings(Section):
     review: ReviewSettings = ReviewSettings()
     publishing: PublishingSettings = PublishingSettings()
     backup: BackupSettings = BackupSettings()
+    alerts: AlertSettings = AlertSettings()
     provenance: ProvenanceSettings = ProvenanceSettings()
     channels: dict[Annotated[str, Field(pattern=NAME_PATTERN)], Any] = Field(default_factory=dict)
     """Validated by each channel's own settings model."""
@@ -401,7 +508,7 @@ def load_settings(root: Path, channel_models: Mapping[str, type[BaseModel]]) -> 
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        hint = _hint_at_quotes(str(error), text)
+        hint = _hint_at_a_second_table(str(error)) or _hint_at_quotes(str(error), text)
         raise ConfigError(f"{path}: not valid TOML: {error}{hint}") from error
     problems: list[str] = []
     channels = _validate_channels(table.pop("channels", {}), channel_models, problems)
@@ -416,6 +523,13 @@ def load_settings(root: Path, channel_models: Mapping[str, type[BaseModel]]) -> 
         listed = "\n  ".join(problems)
         raise ConfigError(f"{path}:\n  {listed}" if len(problems) > 1 else f"{path}: {listed}")
     return settings.model_copy(update={"channels": channels, "root": root.resolve()})
+
+
+def _hint_at_a_second_table(error: str) -> str:
+    if (twice := re.search(r"Cannot declare \((.+?),?\) twice", error)) is None:
+        return ""
+    name = twice[1].replace("'", "").replace(", ", ".")
+    return f"; there are two tables [{name}]: give one another name, or make one of both"
 
 
 def _hint_at_quotes(error: str, text: str) -> str:
@@ -452,7 +566,25 @@ def _validate_channels(
                 channels[name] = model.model_validate(entry)
             except ValidationError as error:
                 problems += _describe(error, model, ("channels", name))
+    for name, channel in channels.items():
+        if isinstance(channel, PictureFrom) and (source := channel.picture_from) is not None:
+            wrong = _wrong_picture_source(source, table, channels)
+            problems += [f"channels.{name}.picture_from: {wrong}"] if wrong else []
     return channels
+
+
+def _wrong_picture_source(
+    name: str, table: Mapping[str, object], channels: Mapping[str, BaseModel]
+) -> str | None:
+    """What is wrong with that channel as a `picture_from`, if anything is and is not told already."""
+    if name not in table:
+        return f"there is no channel {_toml(name)}{_did_you_mean(name, table)}"
+    source = channels.get(name)
+    if source is not None and not isinstance(source, PublicPictures):
+        return f"{_toml(name)} shows pictures under no address; name a gallery, or an s3 channel with a url"
+    if isinstance(source, PublicPictures) and source.url is None:
+        return f"the public finds nothing in {_toml(name)}; give [channels.{name}] its url"
+    return None
 
 
 def _is_name(name: str) -> bool:
@@ -510,8 +642,10 @@ def _what_is_wrong(detail: ErrorDetails, field: FieldInfo | None) -> str:
             return f"{value} is too large; the most is {limits['le']:g}"
         case "string_too_short":
             return f"empty{example}"
-        case "string_pattern_mismatch":
+        case "string_pattern_mismatch" if limits["pattern"] == NAME_PATTERN:
             return NAME_RULE
+        case "string_pattern_mismatch":
+            return f"{value} cannot be; it must match {limits['pattern']}{example}"
         case "literal_error":
             return f"{value} is unknown; known are {limits['expected']}"
     message = detail["msg"].removeprefix("Value error, ")
@@ -584,18 +718,24 @@ def _is_handed_over(path: Path) -> bool:
 
 
 def _read_secret_file(path: Path, key: str = "secret_file") -> str:
+    """What stands in it, without the white space around it. Raises ConfigError, also if that is nothing."""
+    value = _read_private_file(path, key).strip()
+    if not value:
+        raise ConfigError(f"{key} {path} is empty.")
+    return value
+
+
+def _read_private_file(path: Path, key: str) -> str:
+    """The text of a file that nobody else can read. Raises ConfigError."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise ConfigError(f"{key} {path} is no plain file.")
         if status.st_mode & (stat.S_IRGRP | stat.S_IROTH) and not _is_handed_over(path):
             raise ConfigError(f"{key} {path} can be read by others. Run: chmod 600 {path}")
-        value = path.read_text("utf-8").strip()
+        return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         is_ours = key == "secret_file" and not path.exists()
         remedy = " `artbot init` makes secrets/webhook anew." if is_ours else ""
         raise ConfigError(f"{key} {path} cannot be read: {reason}.{remedy}") from error
-    if not value:
-        raise ConfigError(f"{key} {path} is empty.")
-    return value

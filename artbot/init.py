@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from zoneinfo import available_timezones
@@ -30,13 +29,11 @@ def make_workplace(folder: Path) -> list[str]:
             (folder / name).mkdir(parents=True)
         secret = folder / SECRET_FILE
         if not secret.exists():
-            # Imported late: the channel's file knows the form of its own secret.
-            from artbot.publishing.channels.webhook import new_secret
+            # Imported late: signatures know the form of their secrets.
+            from artbot.publishing.signatures import add_secret
 
             secret.parent.mkdir(mode=0o700, exist_ok=True)
-            write_atomically(
-                secret, f"{new_secret(secrets.token_bytes(32))}\n".encode(), mode=0o600
-            )
+            add_secret(secret, "v1")
             made.append(str(SECRET_FILE))
         config = folder / CONFIG_FILE
         if not config.exists():

@@ -70,15 +70,17 @@ def quarantine(
 
 
 def reinstate(session: Session, candidate: Candidate, via: str, now: datetime) -> None:
-    """The file is back: the candidate is what it was, and its held deliveries are queued again. One that
-    was held for its channel's sake as well waits until that is resumed, if it is not by now."""
+    """The file is back: the candidate is what it was, and its held deliveries are queued again, for the time
+    they had; what was tried before is tried now. One that was held for its channel's sake as well waits until
+    that is resumed, if it is not by now."""
     last = candidate.decisions[-1]
     write_decision(session, candidate, CandidateState(last.was), BY, via, now)
     candidate.error = None
     for delivery in candidate.deliveries:
         if delivery.state == DeliveryState.HELD:
             DELIVERY.move(delivery, DeliveryState.QUEUED)
-            delivery.next_at = now
+            if delivery.num_attempts:
+                delivery.next_at = now
             delivery.last_error = None
 
 

@@ -22,6 +22,7 @@ from artbot.upkeep.needs import (
     missing_secrets,
     quarantined_works,
     to_be_painted,
+    unheard_alerts,
     unsent_works,
 )
 from artbot.workplace import Workplace
@@ -84,7 +85,9 @@ class Status:
     """Works approved while no channel was configured: they go nowhere until approved again. They need you
     once there is a channel."""
     num_waiting: int
-    """Deliveries queued or waiting to be tried again, to channels that are configured."""
+    """Deliveries queued or waiting to be tried again, to channels that are configured; not those on hold."""
+    num_on_hold: int
+    """Likewise, kept back by a person."""
     next_delivery_at: datetime | None
     """Not before its channel has rested; None while all that wait have a channel that is stopped. In the
     past while nobody got to it."""
@@ -169,9 +172,15 @@ def read_status(workplace: Workplace) -> Status:
         ).all()
         waiting = session.execute(
             select(Delivery.channel, func.count(), func.min(Delivery.next_at))
-            .where(Delivery.state.in_(WAITING))
+            .where(Delivery.state.in_(WAITING), Delivery.on_hold.is_(False))
             .group_by(Delivery.channel)
         ).all()
+        on_hold = select(func.count(Delivery.id)).where(
+            Delivery.state.in_(WAITING),
+            Delivery.on_hold.is_(True),
+            Delivery.channel.in_(settings.channels),
+        )
+        num_on_hold = session.scalar(on_hold) or 0
         standings = {standing.name: standing for standing in session.scalars(select(ChannelStatus))}
         unmade = _unmade(session, now)
         num_published = session.scalar(published) or 0
@@ -191,6 +200,7 @@ def read_status(workplace: Workplace) -> Status:
         num_published_recently=num_recently,
         num_without_channel=len(unsent),
         num_waiting=sum(n for name, n, _ in waiting if name in settings.channels),
+        num_on_hold=num_on_hold,
         next_delivery_at=min(
             (
                 _not_resting(next_at, standings.get(name))
@@ -217,6 +227,7 @@ def read_status(workplace: Workplace) -> Status:
             *(_to_be_approved_again(unsent) if settings.channels else ()),
             *quarantined_works(workplace),
             *missing_pictures(workplace),
+            *unheard_alerts(workplace),
         ],
     )
 

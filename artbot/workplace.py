@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,8 @@ from artbot.worker import (
 
 if TYPE_CHECKING:
     from artbot.publishing.acts import Actor
+    from artbot.publishing.alerts import Fared, Message
+    from artbot.publishing.notices import Notices
     from artbot.publishing.outbox import Outbox
     from artbot.review.decisions import Review
     from artbot.studio.batch import Studio
@@ -147,7 +149,8 @@ class Workplace:
 
     @cached_property
     def review(self) -> Review:
-        from artbot.publishing.channels import protections
+        from artbot.publishing.channels import protections, timetables
+        from artbot.publishing.queue import allot
         from artbot.review.decisions import Review
 
         return Review(
@@ -158,6 +161,7 @@ class Workplace:
             undo_time=timedelta(minutes=self.settings.publishing.undo_minutes),
             clock=self.clock,
             refusals=self._refusals,
+            goes_out_at=partial(allot, timetables(self.settings)),
         )
 
     def _refusals(self, candidate: Candidate, channels: Sequence[str]) -> dict[str, str]:
@@ -179,7 +183,7 @@ class Workplace:
     @cached_property
     def outbox(self) -> Outbox:
         """Reads the channels' secrets. Raises ConfigError."""
-        from artbot.publishing.channels import open_channels, outlets
+        from artbot.publishing.channels import open_channels, outlets, timetables
         from artbot.publishing.outbox import Outbox
 
         open_channels(self.settings)  # first: a wrong one is told before a file is touched
@@ -191,7 +195,39 @@ class Workplace:
             random_share=random.random,
             before_send=self._remember,
             alive=self.keep_working,
+            timetables=timetables(self.settings),
         )
+
+    @cached_property
+    def notices(self) -> Notices:
+        """What is told besides works, and to whom."""
+        from artbot.publishing.channels import open_channel
+        from artbot.publishing.notices import Notices, Operator, Subscriber
+
+        alerts, channels = self.settings.alerts, self.settings.channels
+        wanted = {name: getattr(channel, "notices", ()) for name, channel in channels.items()}
+        return Notices(
+            database=self.database,
+            clock=self.clock,
+            random_share=random.random,
+            channels={
+                name: Subscriber(frozenset(kinds), partial(open_channel, self.settings, name))
+                for name, kinds in wanted.items()
+                if kinds
+            },
+            operator=Operator(frozenset(alerts.tell), alerts.nothing_approved_days, self.send_alert)
+            if alerts.urls_file is not None
+            else None,
+            alive=self.keep_working,
+        )
+
+    def send_alert(self, message: Message) -> list[Fared]:
+        """Tell the operator now; how each address fared. Raises ConfigError, Unavailable."""
+        from artbot.publishing.alerts import send
+
+        settings = self.settings
+        addresses = settings.alerts.read_addresses(settings.root)
+        return send(addresses, message, settings.child_environment())
 
     @contextmanager
     def work(self, task: str) -> Iterator[None]:
@@ -380,7 +416,7 @@ class Workplace:
     def accept_clock(self, actor: Actor) -> None:
         """A person says that the clock is right: what was dated by a wrong one is put right."""
         from artbot.publishing import clocks
-        from artbot.publishing.channels import protections
+        from artbot.publishing.channels import protections, timetables
 
         clocks.accept(
             self.database,
@@ -388,6 +424,7 @@ class Workplace:
             timedelta(minutes=self.settings.publishing.undo_minutes),
             actor,
             self.clock(),
+            timetables(self.settings),
         )
         accept_clock(self.database, self.clock, self.boot)
 

@@ -3,10 +3,12 @@
 Checkpoint 1─n Batch 1─n Candidate 1─n Decision
                          Candidate 1─n Delivery 1─n Attempt
                                        Delivery 1─n Intervention n─1 Channel
+Notice: what is told of all this, told apart by (recipient, kind, subject).
 
-What the database itself refuses (migration 0002, SQLite and PostgreSQL): a state that `transitions` does
-not lead to; another checkpoint, seed or recipe for a candidate; another key for a delivery; changing or
-removing a decision, an intervention, a closed attempt; removing a candidate or a delivery.
+What the database itself refuses (migrations 0002, 0005 and 0006, SQLite and PostgreSQL): a state that `transitions`
+does not lead to; another checkpoint, seed or recipe for a candidate; another key for a delivery or a notice;
+sending what is on hold; changing or removing a decision, an intervention, a closed attempt; removing a candidate or a
+delivery.
 """
 
 from __future__ import annotations
@@ -49,8 +51,22 @@ DELIVERY_STATES = (
     "cancelled",
 )
 CHANNEL_STATES = ("active", "paused", "disabled")
-ACTS = ("retry", "posted", "absent", "withdraw", "replay", "pause", "resume", "restore", "rest")
+ACTS = (
+    "retry",
+    "posted",
+    "absent",
+    "withdraw",
+    "replay",
+    "pause",
+    "resume",
+    "restore",
+    "rest",
+    "hold",
+    "release",
+    "move",
+)
 OUTCOMES = ("delivered", "rejected", "unavailable", "unknown")
+NOTICE_STATES = ("waiting", "sent", "given_up")
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> str:
@@ -96,6 +112,7 @@ class Batch(Base):
             name="made_from_checkpoint",
         ),
         Index(None, "state"),
+        Index(None, "finished_at"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -242,6 +259,8 @@ class Delivery(Base):
     """Since it was last queued; also the version a claim compares and swaps."""
     next_at: Mapped[datetime] = mapped_column(UtcDateTime)
     """Not before this."""
+    on_hold: Mapped[bool] = mapped_column(default=False)
+    """A person holds it back until it is released, whatever else becomes of it meanwhile."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     delivered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_error: Mapped[str | None] = mapped_column(Text)
@@ -287,7 +306,7 @@ class Attempt(Base):
 
 class Intervention(Base):
     """What was done to a delivery or a channel, besides deciding about works: by a person, or by artbot itself
-    (a pause, a rest, a restore). Only ever added to."""
+    (a pause, a rest, a restore, a move to another slot). Only ever added to."""
 
     __tablename__ = "interventions"
     __table_args__ = (
@@ -330,6 +349,39 @@ class ChannelStatus(Base):
     failing_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
     rests_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """The breaker: nothing is sent before this."""
+
+
+class Notice(Base):
+    """Something that happened and is to be told: to a channel's receiver, or to the operator. Made from what the
+    other tables say, and told at least once."""
+
+    __tablename__ = "notices"
+    __table_args__ = (
+        UniqueConstraint("recipient", "kind", "subject"),
+        CheckConstraint(_one_of("state", NOTICE_STATES), name="state"),
+        CheckConstraint("state != 'sent' OR sent_at IS NOT NULL", name="sent_has_time"),
+        Index(None, "state", "next_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(Text, unique=True)
+    """Follows from the next three: what a receiver recognises a repetition by."""
+    recipient: Mapped[str] = mapped_column(Text)
+    """A channel's name, or `[alerts]`, which no channel can be called."""
+    kind: Mapped[str] = mapped_column(Text)
+    """`batch.ready`, …"""
+    subject: Mapped[str] = mapped_column(Text)
+    """What it is about, so that it is told once."""
+    data: Mapped[dict[str, Any]] = mapped_column(JsonText)
+    """The facts as they were: `timestamp` (when it happened) and `data`."""
+    state: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    next_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    """Not before this."""
+    num_attempts: Mapped[int] = mapped_column(default=0)
+    sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_error: Mapped[str | None] = mapped_column(Text)
+    """Why it was not told; or, of an alert that was, what went wrong with some of its addresses. Redacted."""
 
 
 class RefusedCheckpoint(Base):

@@ -6,10 +6,16 @@ from sqlalchemy import text
 
 from db.engine import Database
 
-_MOVING = ("batches", "candidates", "channels", "deliveries")
+_MOVING = ("batches", "candidates", "channels", "deliveries", "notices")
 _COMMON = {
     *(f"{table}_move" for table in _MOVING),
-    *("candidates_origin", "deliveries_key", "attempts_closed"),
+    *(
+        "candidates_origin",
+        "deliveries_key",
+        "deliveries_on_hold",
+        "attempts_closed",
+        "notices_key",
+    ),
     *("decisions_past", "interventions_past"),
     *(f"{t}_kept" for t in ("attempts", "batches", "candidates", "decisions", "deliveries")),
     "interventions_kept",

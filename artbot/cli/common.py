@@ -5,11 +5,12 @@ from __future__ import annotations
 import getpass
 import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from artbot.domain.delivery import WAITING
 from artbot.domain.delivery import delivery_words as delivery_words
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ def busy_words(
     return f"{busy} {by_daemon if is_daemon else by_another}"
 
 
-def local_time(moment: datetime, now: datetime) -> str:
-    """`14:32` today, `tomorrow 07:00`, else `Mon 23 Nov 07:00`, in the machine's zone."""
-    local, today = moment.astimezone(), now.astimezone().date()
+def local_time(moment: datetime, now: datetime, zone: tzinfo | None = None) -> str:
+    """`14:32` today, `tomorrow 07:00`, else `Mon 23 Nov 07:00`; in that zone, None: the machine's."""
+    local, today = moment.astimezone(zone), now.astimezone(zone).date()
     if local.date() == today:
         return f"{local:%H:%M}"
     if local.date() == today + timedelta(days=1):
@@ -85,7 +86,6 @@ def local_time(moment: datetime, now: datetime) -> str:
 def kept_by(workplace: Workplace) -> Callable[[Delivery], str | None]:
     """A function that says what a waiting delivery waits for besides its time; None: for nothing."""
     from artbot.domain.channel import ChannelState
-    from artbot.domain.delivery import WAITING
     from artbot.publishing.reading import channel_standings
 
     standings, now = channel_standings(workplace.database), workplace.clock()
@@ -95,6 +95,8 @@ def kept_by(workplace: Workplace) -> Callable[[Delivery], str | None]:
         standing = standings.get(name)
         if delivery.state not in WAITING:
             return None
+        if delivery.on_hold:
+            return f"on hold (artbot queue release {delivery.id})"
         if name not in workplace.settings.channels:
             return f"artbot.toml has no channel {name}"
         if standing is None:
@@ -112,6 +114,22 @@ def kept_by(workplace: Workplace) -> Callable[[Delivery], str | None]:
 def due_words(moment: datetime, now: datetime) -> str:
     """When a waiting delivery that nothing keeps is tried: `now`, or the time."""
     return "now" if moment <= now else local_time(moment, now)
+
+
+def at_words(moment: datetime, now: datetime, zone: tzinfo | None = None) -> str:
+    """The same within a sentence: `now`, `at 14:32`, `tomorrow 07:00`, `on Mon 23 Nov 07:00`."""
+    if moment <= now:
+        return "now"
+    told = local_time(moment, now, zone)
+    if told.startswith("tomorrow"):
+        return told
+    return f"on {told}" if " " in told else f"at {told}"
+
+
+def state_words(delivery: Delivery) -> str:
+    """A delivery's state as a person would say it."""
+    is_kept = delivery.on_hold and delivery.state in WAITING
+    return "on hold" if is_kept else delivery_words(delivery.state)
 
 
 def this_author() -> Author:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from artbot.cli.common import (
+    at_words,
     candidate_facts,
-    delivery_words,
-    due_words,
     json_option,
     kept_by,
     print_json,
     say,
+    state_words,
     this_author,
     with_workplace,
 )
@@ -59,7 +59,8 @@ def approve_command(
     channels: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Approve candidates: each will be published once on every channel, after the undo time."""
+    """Approve candidates: each will be published once on every channel, after the undo time, or at the next
+    free slot of the channel's queue."""
     from artbot.review.decisions import Words, approve
 
     if len(ids) > 1 and (title is not None or alt is not None):
@@ -92,11 +93,10 @@ def _going(delivery: Delivery, keeper: str | None, workplace: Workplace) -> str:
     """Where a delivery of a work that was just approved goes, and when."""
     now = workplace.clock()
     if delivery.state not in WAITING:
-        return f"{delivery.channel}: {delivery_words(delivery.state)}"
+        return f"{delivery.channel}: {state_words(delivery)}"
     if keeper is not None:
         return f"waits: {keeper}"
-    at = "" if delivery.next_at <= now else "at "
-    return f"{delivery.channel} {at}{due_words(delivery.next_at, now)}"
+    return f"{delivery.channel} {at_words(delivery.next_at, now)}"
 
 
 @click.command("reject")

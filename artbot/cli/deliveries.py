@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from artbot.cli.common import (
-    delivery_words,
+    at_words,
     due_words,
     json_option,
     kept_by,
     local_time,
     print_json,
     say,
+    state_words,
     this_actor,
     with_workplace,
 )
@@ -68,7 +69,7 @@ def list_command(workplace: Workplace, everything: bool, limit: int, as_json: bo
     states = [state for state in DeliveryState if everything or state not in SETTLED]
     rows = list_deliveries(workplace.database, states, limit)
     if as_json:
-        print_json([_facts(row) for row in rows])
+        print_json([facts(row) for row in rows])
         return
     if not rows:
         say(
@@ -87,7 +88,7 @@ def list_command(workplace: Workplace, everything: bool, limit: int, as_json: bo
         elif row.delivered_at:
             when = local_time(row.delivered_at, now)
         click.echo(
-            f"{row.id:5}  {row.candidate.name:28}  {row.channel:16}  {delivery_words(row.state):11}  "
+            f"{row.id:5}  {row.candidate.name:28}  {row.channel:16}  {state_words(row):11}  "
             f"{when:>16}  {'; '.join(filter(None, why))}"
         )
     _say_what_helps(rows)
@@ -103,10 +104,10 @@ def show_command(workplace: Workplace, number: int, as_json: bool) -> None:
 
     row = get_delivery(workplace.database, number)
     if as_json:
-        print_json(_facts(row) | _history(row))
+        print_json(facts(row) | _history(row))
         return
     now = workplace.clock()
-    click.echo(f"{row.id}: {row.candidate.name} to {row.channel}, {delivery_words(row.state)}")
+    click.echo(f"{row.id}: {row.candidate.name} to {row.channel}, {state_words(row)}")
     click.echo(f"  key       {row.delivery_key}")
     if kept := kept_by(workplace)(row):
         click.echo(f"  waits     {kept}")
@@ -118,6 +119,8 @@ def show_command(workplace: Workplace, number: int, as_json: bool) -> None:
         click.echo(f"  seen at   {row.remote_url}")
     if row.last_error:
         click.echo(f"  why       {row.last_error}")
+    if row.on_hold and row.state not in WAITING:
+        click.echo(f"  on hold   until artbot queue release {row.id}")
     for line in _story(row, now):
         click.echo(line)
     _say_what_helps([row])
@@ -131,7 +134,7 @@ def show_command(workplace: Workplace, number: int, as_json: bool) -> None:
 def retry_command(
     workplace: Workplace, numbers: tuple[int, ...], reason: str | None, as_json: bool
 ) -> None:
-    """Make held, failed, dead or waiting deliveries due now, undo time or not.
+    """Make held, failed, dead or waiting deliveries due now, undo time or not, on hold or not.
 
     Refused while their channel is paused: it is resumed first.
 
@@ -140,13 +143,12 @@ def retry_command(
     from artbot.publishing.interventions import retry
 
     actor = this_actor(reason)
-    _do(
+    do_each(
         workplace,
         numbers,
         lambda number: retry(workplace.database, number, actor, workplace.clock()),
         as_json,
         done="due",
-        words="is due now",
     )
 
 
@@ -167,9 +169,10 @@ def resolve_command(
 ) -> None:
     """Say of uncertain deliveries what you found when you looked at the channel.
 
-    --posted: it is there; the delivery is done. --absent: it is not; it is sent. An attempt less than
-    15 minutes old may still take effect, so --absent waits for that.
+    --posted: it is there; the delivery is done. --absent: it is not; it is sent, now or at the channel's next
+    free slot. An attempt less than 15 minutes old may still take effect, so --absent waits for that.
     """
+    from artbot.publishing.channels import timetables
     from artbot.publishing.interventions import resolve
 
     if was_posted is None:
@@ -179,15 +182,16 @@ def resolve_command(
     if not was_posted:
         workplace.check_clock()  # the fifteen minutes are of a clock that is believed
     actor = this_actor(reason)
-    _do(
+    slots = timetables(workplace.settings)
+    do_each(
         workplace,
         numbers,
         lambda number: resolve(
-            workplace.database, number, was_posted, url, actor, workplace.clock()
+            workplace.database, number, was_posted, url, actor, workplace.clock(), slots
         ),
         as_json,
         done="resolved",
-        words="is done" if was_posted else "is due now",
+        words="is done" if was_posted else None,
     )
 
 
@@ -206,7 +210,7 @@ def withdraw_command(
     from artbot.publishing.interventions import withdraw
 
     actor = this_actor(reason)
-    _do(
+    do_each(
         workplace,
         numbers,
         lambda number: withdraw(workplace.database, number, actor, workplace.clock()),
@@ -253,7 +257,7 @@ def replay_command(
         workplace.clock(),
     )
     if as_json:
-        print_json({"due": [_facts(row) for row in rows]})
+        print_json({"due": [facts(row) for row in rows]})
         return
     kept = kept_by(workplace)(rows[0]) if rows else None
     how = f"are to be sent again, but wait: {kept}" if kept else "are due again"
@@ -261,16 +265,18 @@ def replay_command(
     _say_who_sends(workplace, rows)
 
 
-def _do(
+def do_each(
     workplace: Workplace,
     numbers: tuple[int, ...],
     act: Callable[[int], Delivery],
     as_json: bool,
     *,
     done: str,
-    words: str,
+    words: str | None = None,
+    zone: Callable[[Delivery], tzinfo | None] = lambda delivery: None,
 ) -> None:
-    """Act on each; one that refuses keeps nobody else from it."""
+    """Act on each; one that refuses keeps nobody else from it. `words`: what is said of one that is done; None:
+    when it goes out, by the clock of its `zone` (None: this machine's)."""
     rows: list[Delivery] = []
     errors: list[tuple[int, ArtbotError]] = []
     for number in dict.fromkeys(numbers):
@@ -280,12 +286,12 @@ def _do(
             errors.append((number, error))
     if as_json:
         failed = [{"id": number, "error": str(error)} for number, error in errors]
-        print_json({done: [_facts(row) for row in rows], "errors": failed})
+        print_json({done: [facts(row) for row in rows], "errors": failed})
     else:
-        keeper = kept_by(workplace)
+        keeper, now = kept_by(workplace), workplace.clock()
         for row in rows:
             kept = keeper(row)
-            how = f"waits: {kept}" if kept else words
+            how = f"waits: {kept}" if kept else words or _when_it_goes(row, now, zone(row))
             say(f"{row.id}: {row.candidate.name} to {row.channel} {how}")
         for _, refusal in errors:
             say(f"Error: {refusal}")
@@ -294,11 +300,22 @@ def _do(
         raise SystemExit(errors[0][1].exit_code)
 
 
+def _when_it_goes(row: Delivery, now: datetime, zone: tzinfo | None) -> str:
+    if row.next_at <= now:
+        return "is due now"
+    where = f" ({zone})" if zone is not None else ""
+    return f"goes out {at_words(row.next_at, now, zone)}{where}"
+
+
 def _say_who_sends(workplace: Workplace, rows: list[Delivery]) -> None:
     keeper = kept_by(workplace)
-    is_due = any(row.state in WAITING and keeper(row) is None for row in rows)
-    if is_due and workplace.current_worker() is None:
+    going = [row.next_at for row in rows if row.state in WAITING and keeper(row) is None]
+    if not going or workplace.current_worker() is not None:
+        return
+    if min(going) <= workplace.clock():
         say("no daemon is running: send it with `artbot publish`")
+    else:
+        say("no daemon is running: start `artbot daemon`, or send it then with `artbot publish`")
 
 
 def _say_what_helps(rows: list[Delivery]) -> None:
@@ -328,11 +345,12 @@ def _story(row: Delivery, now: datetime) -> list[str]:
         lines.append((attempt.started_at, what))
     for entry in row.interventions:
         why = f": {entry.reason}" if entry.reason else ""
-        lines.append((entry.at, f"{entry.act} by {entry.by} ({entry.was} → {entry.now}){why}"))
+        moved = f" ({entry.was} → {entry.now})" if entry.now != entry.was else ""
+        lines.append((entry.at, f"{entry.act} by {entry.by}{moved}{why}"))
     return [f"  {local_time(at, now):>16}  {what}" for at, what in sorted(lines)]
 
 
-def _facts(row: Delivery) -> dict[str, Any]:
+def facts(row: Delivery) -> dict[str, Any]:
     return {
         "id": row.id,
         "candidate_id": row.candidate_id,
@@ -342,6 +360,7 @@ def _facts(row: Delivery) -> dict[str, Any]:
         "delivery_key": row.delivery_key,
         "num_attempts": row.num_attempts,
         "next_at": row.next_at,
+        "on_hold": row.on_hold,
         "delivered_at": row.delivered_at,
         "remote_url": row.remote_url,
         "last_error": row.last_error,

@@ -15,9 +15,14 @@ SOMETHING_WRONG = 3
 
 @click.command("doctor")
 @click.option("--quick", is_flag=True, help="Do not paint: for a monitor that asks often.")
+@click.option(
+    "--online",
+    is_flag=True,
+    help="Also ask every channel's receiver. Nothing is shown or sent to anybody: a webhook's is only reached.",
+)
 @json_option
 @with_workplace
-def doctor_command(workplace: Workplace, quick: bool, as_json: bool) -> None:
+def doctor_command(workplace: Workplace, quick: bool, online: bool, as_json: bool) -> None:
     """Check everything that can be checked while artbot runs; exit code 3 if something is wrong.
 
     Disk, database, clock, secrets, generator, every picture's bytes, what the rows say about each other,
@@ -28,12 +33,15 @@ def doctor_command(workplace: Workplace, quick: bool, as_json: bool) -> None:
     from artbot.upkeep.doctor import examine
 
     findings = []
-    for finding in examine(workplace, quick):
+    for finding in examine(workplace, quick, online):
         findings.append(finding)
         if as_json:
             continue
+        for remark in finding.remarks:
+            click.echo(f"note   {finding.title}: {remark}")
         if not finding.problems:
-            click.echo(f"ok     {finding.title}")
+            if not finding.remarks:
+                click.echo(f"ok     {finding.title}")
             continue
         click.echo(f"WRONG  {finding.title}: {finding.problems[0]}")
         for problem in finding.problems[1:]:
@@ -43,5 +51,7 @@ def doctor_command(workplace: Workplace, quick: bool, as_json: bool) -> None:
     wrong = [finding for finding in findings if finding.problems]
     if as_json:
         print_json({"is_well": not wrong, "findings": [asdict(finding) for finding in findings]})
+    elif workplace.settings.channels and not online:
+        click.echo("-      the channels' receivers were not asked: artbot doctor --online")
     if wrong:
         raise SystemExit(SOMETHING_WRONG)

@@ -51,9 +51,11 @@ SECTIONS: dict[str, dict[str, _Entry]] = {
         "undo": _Entry("decide", "Take back the last decision."),
     },
     "Publish": {
+        "queue": _Entry("queue", "What goes out when; move, hold back, send now."),
         "publish": _Entry("publish", "Send what is due now."),
         "deliveries": _Entry("deliveries", "What goes where; retry, resolve, withdraw, replay."),
         "channels": _Entry("channels", "How the channels stand; pause and resume them."),
+        "alerts": _Entry("alerts", "How artbot tells you that something wants attention."),
         "daemon": _Entry("daemon", "Do all of this on schedule, until stopped."),
     },
     "Look after": {

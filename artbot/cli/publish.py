@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from artbot.cli.common import (
+    at_words,
     busy_words,
     delivery_words,
     json_option,
@@ -20,6 +21,7 @@ from artbot.errors import WorkerBusy
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:
+    from artbot.publishing.notices import NoticeFared
     from artbot.publishing.outbox import Sent
 
 SENDS_BY_ITSELF = "It sends what is due by itself: there is nothing to do."
@@ -32,8 +34,10 @@ SENDS_BY_ITSELF = "It sends what is due by itself: there is nothing to do."
 def publish_command(workplace: Workplace, context: click.Context, as_json: bool) -> None:
     """Send every delivery that is due, once. What the daemon does by itself; for use without one.
 
+    Afterwards it tells what has happened: webhooks with `notices`, and you, if there are [alerts].
     Exit code 1 if one of them did not arrive, or if the daemon is at work: it sends them itself.
     """
+    from artbot.publishing.notices import note, tell_due
     from artbot.publishing.outbox import deliver_due
 
     sent: list[Sent] = []
@@ -48,6 +52,12 @@ def publish_command(workplace: Workplace, context: click.Context, as_json: bool)
             say(f"{one.work} to {one.channel}: {delivery_words(one.state)}{detail}{again}")
         workplace.keep_working()
 
+    def told(one: NoticeFared) -> None:
+        if not as_json:
+            state = one.state.replace("_", " ")
+            detail = f" ({one.detail})" if one.detail else ""
+            say(f"{one.kind} to {one.recipient}: {state}{detail}")
+
     outbox = workplace.outbox
     workplace.check_clock()
     with stop_requests(lambda: say("stopping after this delivery …")) as should_stop:
@@ -55,6 +65,8 @@ def publish_command(workplace: Workplace, context: click.Context, as_json: bool)
             with workplace.work("publish"):
                 workplace.keep_working()
                 deliver_due(outbox, tell, should_stop)
+                note(workplace.notices)
+                tell_due(workplace.notices, told, should_stop)
         except WorkerBusy as busy:
             raise WorkerBusy(busy_words(busy, SENDS_BY_ITSELF)) from busy
         stopped = should_stop()
@@ -78,7 +90,8 @@ def _say_what_waits(workplace: Workplace) -> None:
             f"{status.num_waiting} waiting for a channel that is stopped ({stopped}): artbot channels list"
         )
     elif status.next_delivery_at is None:
-        say("nothing is due: nothing approved is waiting to go out.")
+        on_hold = f" {status.num_on_hold} on hold: artbot queue." if status.num_on_hold else ""
+        say(f"nothing is due: nothing approved is waiting to go out.{on_hold}")
     else:
-        when = local_time(status.next_delivery_at, workplace.clock())
-        say(f"nothing is due yet: {status.num_waiting} waiting, the next goes out at {when}.")
+        when = at_words(status.next_delivery_at, workplace.clock())
+        say(f"nothing is due yet: {status.num_waiting} waiting, the next goes out {when}.")

@@ -7,12 +7,13 @@ import click
 from artbot.cli.common import (
     WORDS,
     candidate_facts,
-    delivery_words,
     json_option,
     local_time,
     print_json,
+    state_words,
     with_workplace,
 )
+from artbot.domain.delivery import WAITING
 from artbot.workplace import Workplace
 
 
@@ -49,6 +50,7 @@ def show_command(workplace: Workplace, typed: str, as_json: bool) -> None:
                         "state": d.state,
                         "delivery_key": d.delivery_key,
                         "next_at": d.next_at,
+                        "on_hold": d.on_hold,
                         "delivered_at": d.delivered_at,
                         "remote_url": d.remote_url,
                         "last_error": d.last_error,
@@ -96,11 +98,11 @@ def show_command(workplace: Workplace, typed: str, as_json: bool) -> None:
     for delivery in candidate.deliveries:
         due = (
             f", next try {local_time(delivery.next_at, now)}"
-            if delivery.state in ("queued", "retry_wait")
+            if delivery.state in WAITING and not delivery.on_hold
             else ""
         )
         click.echo(
-            f"  to {delivery.channel}: {delivery_words(delivery.state)}{due} (delivery {delivery.id}, {delivery.delivery_key})"
+            f"  to {delivery.channel}: {state_words(delivery)}{due} (delivery {delivery.id}, {delivery.delivery_key})"
         )
         if delivery.remote_url:
             click.echo(f"  {'seen at':>16}  {delivery.remote_url}")

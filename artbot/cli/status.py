@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from artbot.cli.common import json_option, local_time, print_json, with_workplace
+from artbot.cli.common import at_words, json_option, local_time, print_json, with_workplace
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -86,13 +86,15 @@ def _next_batch(batch: NextBatch, status: Status, now: datetime) -> str:
 
 def _going_out(status: Status, now: datetime) -> str:
     words = f"{status.num_waiting}"
+    if status.num_on_hold:
+        words += f", and {status.num_on_hold} on hold"
     if status.num_without_channel and not status.has_channels:
         return f"{words}; {status.num_without_channel} approved, with no channel to go to"
     at = status.next_delivery_at
     if at is None:
         return words
     if at > now:
-        return f"{words}, the next at {local_time(at, now)}"
+        return f"{words}, the next {at_words(at, now)} (artbot queue)"
     start = "" if status.worker else "; nobody is at work: `artbot publish` sends them now"
     return f"{words}, {_when(at, now)}{start}"
 

@@ -20,8 +20,10 @@ from artbot.config import Settings
 from artbot.daemon.complaints import Complaints
 from artbot.daemon.schedule import nudging
 from artbot.daemon.supervision import Supervision
-from artbot.errors import ArtbotError, SchedulerDied
+from artbot.domain.notice import NoticeState
+from artbot.errors import ArtbotError, ConfigError, SchedulerDied
 from artbot.failpoints import failpoint
+from artbot.publishing.notices import NoticeFared, note, tell_due
 from artbot.publishing.outbox import Sent, deliver_due, has_due
 from artbot.review.decisions import expire
 from artbot.studio.batch import Listener, make_batch, unfinished_batches
@@ -33,6 +35,8 @@ SWEEP_S = 2.0
 """An approval is on its way after at most this, even if nobody nudges."""
 PAUSE_AFTER_FAILURE_S = 60.0
 """A batch or a database that failed is tried again after this."""
+NOTE_EVERY_S = 30.0
+"""What happened is noted after at most this: looking for it asks more than a round usually does."""
 
 log = logging.getLogger("artbot")
 
@@ -49,6 +53,7 @@ class Daemon:
         self._not_before: dict[str, float] = {}
         self._complaints = Complaints()
         self._num_failures = 0
+        self._note_at = 0.0
 
     def run(self, stop: Event, wake: Event) -> None:
         """Rounds until `stop` is set; `wake` starts the next one early.
@@ -57,6 +62,11 @@ class Daemon:
         """
         settings = self._workplace.settings
         log.info("at work in %s: %s", settings.root, _summary(settings))
+        if settings.alerts.urls_file is not None:
+            try:
+                settings.alerts.read_addresses(settings.root)
+            except ConfigError as error:  # works go out all the same
+                log.warning("nobody can be alerted: %s", error)
         with nudging(settings.schedule_list(), wake.set) as is_scheduler_alive:
             self._supervision.ready(self._workplace.longest_wait_s)
             while not stop.is_set():
@@ -78,6 +88,7 @@ class Daemon:
             self._attempt("planning", self._plan)
             self._attempt("batches", self._make)
             self._attempt("sending", self._send)
+            self._attempt("notices", self._tell)
             self._attempt("expiry", self._expire)
             self._attempt("backup", self._back_up)
         return self._num_failures == 0
@@ -121,6 +132,23 @@ class Daemon:
         if has_due(workplace.database, list(workplace.settings.channels), workplace.clock()):
             outbox = replace(workplace.outbox, alive=self._advanced)
             deliver_due(outbox, self._sent, self._should_stop)
+
+    def _tell(self) -> None:
+        """Works go first: what is due meanwhile does not wait until everybody is told."""
+        workplace = self._workplace
+        notices = replace(workplace.notices, alive=self._advanced)
+        if time.monotonic() >= self._note_at:
+            note(notices)
+            self._note_at = time.monotonic() + NOTE_EVERY_S
+
+        def should_stop() -> bool:
+            is_sending_ill = time.monotonic() < self._not_before.get("sending", 0.0)
+            channels = list(workplace.settings.channels)
+            return self._should_stop() or (
+                not is_sending_ill and has_due(workplace.database, channels, workplace.clock())
+            )
+
+        tell_due(notices, log_told, should_stop)
 
     def _expire(self) -> None:
         for name in expire(self._workplace.review, self._workplace.settings.review.expire_days):
@@ -181,6 +209,18 @@ def log_sent(sent: Sent) -> None:
             sent.detail,
             sent.next_at.isoformat(timespec="seconds"),
         )
+
+
+def log_told(one: NoticeFared) -> None:
+    """One line per notice."""
+    level, again = logging.INFO if not one.detail else logging.WARNING, ""
+    if one.next_at is not None:
+        again = f"; next try {one.next_at.isoformat(timespec='seconds')}"
+    elif one.state == NoticeState.GIVEN_UP:
+        level = logging.ERROR
+    state = one.state.replace("_", " ")
+    detail = f" ({one.detail})" if one.detail else ""
+    log.log(level, "%s to %s: %s%s%s", one.kind, one.recipient, state, detail, again)
 
 
 def _summary(settings: Settings) -> str:

@@ -1,7 +1,7 @@
 """State machines as data: which state may follow which, and what makes it so.
 
 One table per kind of row. Use cases change a state by `Machine.begin` and `Machine.move` and in no other
-way, the database holds the same moves and refuses others (migration 0002), and docs/states.md is drawn
+way, the database holds the same moves and refuses others (migrations 0002 and 0006), and docs/states.md is drawn
 from it.
 """
 
@@ -78,7 +78,7 @@ def draw(machines: Iterable[Machine[StrEnum]]) -> str:
     return "\n".join(parts)
 
 
-_HEADER = """# The life of a batch, a candidate, a delivery, a channel
+_HEADER = """# The life of a batch, a candidate, a delivery, a channel, a notice
 
 Written by `make docs` from the tables in `artbot/domain/`; do not edit it here. The database refuses
 every other move (a trigger on each table looks it up in `transitions`), whoever makes it.

@@ -37,11 +37,13 @@ class Timetable:
 
 def parse_slot(text: str) -> Slot:
     """`mon 09:00`, `mon,thu 18:30` or `daily 12:00`. Raises ValueError."""
-    days, _, at = text.strip().lower().partition(" ")
-    names = DAYS if days == "daily" else tuple(days.split(","))
+    days, _, at = text.strip().lower().rpartition(" ")
+    names = [day.strip() for day in days.split(",")]
     try:
-        moment = time.fromisoformat(at.strip())
-        weekdays = frozenset(DAYS.index(name) for name in names)
+        moment = time.fromisoformat(at)
+        weekdays = (
+            EVERY_DAY if names == ["daily"] else frozenset(DAYS.index(name) for name in names)
+        )
     except ValueError:
         moment, weekdays = None, EVERY_DAY
     if moment is None or moment.tzinfo is not None or moment.second or moment.microsecond:
@@ -76,6 +78,10 @@ def next_free(timetable: Timetable, after: datetime, taken: Container[datetime])
         if moment - after > LONGEST_LOOK:
             break
     return None
+
+
+def is_slot(timetable: Timetable, moment: datetime) -> bool:
+    return next(slots_after(timetable, moment - timedelta.resolution), None) == moment
 
 
 def slots_between(timetable: Timetable, after: datetime, until: datetime) -> Sequence[datetime]:

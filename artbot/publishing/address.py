@@ -10,8 +10,11 @@ IPv4 one is as good as that one.
 from __future__ import annotations
 
 import ipaddress
+import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
+PRIVATE = "is in a private network or on this machine; if that is meant, say allow_private = true"
+"""What to say of such a host in a table of artbot.toml."""
 _CARRIES_IPV4 = {
     IPv6Network("::ffff:0:0/96"): 0,  # IPv4-mapped, RFC 4291
     IPv6Network("::/96"): 0,  # IPv4-compatible, deprecated by RFC 4291
@@ -33,6 +36,21 @@ def is_public(address: str) -> bool:
     ip = _carried(ipaddress.ip_address(address.partition("%")[0]))
     is_listed = any(ip.version == network.version and ip in network for network in _NOT_PUBLIC)
     return ip.is_global and not ip.is_multicast and not is_listed
+
+
+def is_private_host(host: str) -> bool:
+    """Whether the host of a URL is one of this machine or a private network, as far as that is written there;
+    names are looked up when something is sent."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return not is_public(host)
+    except ValueError:
+        pass
+    try:
+        return not is_public(socket.inet_ntoa(socket.inet_aton(host)))  # 127.1, 0x7f.1, 2130706433
+    except OSError:
+        return False
 
 
 def is_loopback(address: str) -> bool:

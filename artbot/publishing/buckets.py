@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 
 from artbot.config import Section
 from artbot.errors import OutcomeUnknown, Rejected, Unavailable
-from artbot.publishing.address import is_loopback
+from artbot.publishing.address import PRIVATE, is_loopback, is_private_host
 from artbot.redaction import register_secret
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class BucketKeys(Section):
                 "endpoint is no address of a store; write https://HOST, without the bucket, a user name or "
                 "a password"
             )
+        if not self.allow_private and self.proxy is None and is_private_host(parts.hostname or ""):
+            raise ValueError(f"endpoint {self.endpoint!r} {PRIVATE}")
         if parts.scheme == "http" and not self.allow_http and not _is_this_machine(parts.hostname):
             raise ValueError(
                 f"endpoint {self.endpoint!r} is not encrypted; use https, or say allow_http = true if the "

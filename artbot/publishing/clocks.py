@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload, selectinload
 
 from artbot.domain.channel import rest_after
 from artbot.domain.delivery import (
@@ -23,7 +23,9 @@ from artbot.domain.delivery import (
     may_have_landed,
     wait_after,
 )
+from artbot.domain.slots import Timetable
 from artbot.publishing.acts import Actor, log_of_channel
+from artbot.publishing.queue import NO_SLOTS, rearrange, was_asked_for, was_moved
 from db.engine import Database
 from db.models import Attempt, ChannelStatus, Delivery, Intervention, WorkplaceRow
 
@@ -39,15 +41,27 @@ def accept(
     undo_time: timedelta,
     actor: Actor,
     now: datetime,
+    timetables: Mapping[str, Timetable] = NO_SLOTS,
 ) -> None:
-    """A person says that the clock is right. Nothing waits longer than it would if it had begun to wait now;
-    what only a recent attempt allows to repeat is uncertain."""
+    """A person says that the clock is right. Nothing waits longer than it would if it had begun to wait now:
+    what waits for a slot gets the first that are free. A time that a person gave outside the slots stays.
+    What only a recent attempt allows to repeat is uncertain."""
     with database.write() as session:
-        waiting = select(Delivery).where(Delivery.state.in_(WAITING), Delivery.next_at > now)
+        for name, timetable in timetables.items():
+            rearrange(session, name, timetable, now, now + undo_time)
+        waiting = (
+            select(Delivery)
+            .where(Delivery.state.in_(WAITING), Delivery.next_at > now)
+            .options(selectinload(Delivery.interventions), joinedload(Delivery.candidate))
+        )
         for delivery in session.scalars(waiting):
             wait = undo_time
             if delivery.state == DeliveryState.RETRY_WAIT:
                 wait = timedelta(seconds=wait_after(delivery.num_attempts, 1.0, None) or 0.0)
+            elif was_moved(delivery) or (
+                delivery.channel in timetables and not was_asked_for(delivery)
+            ):
+                continue
             delivery.next_at = min(delivery.next_at, now + wait)
         for channel in session.scalars(select(ChannelStatus)):
             if channel.rests_until is not None:

@@ -1,4 +1,4 @@
-"""Channels on a server that the person chose, as on Mastodon and Matrix: its address, and reading its answers."""
+"""The server that a channel speaks to, as on Mastodon and Matrix: its address, and reading its answers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import model_validator
 
 from artbot.errors import OutcomeUnknown
+from artbot.publishing.address import PRIVATE, is_private_host
 from artbot.publishing.posting import PostSettings
 
 if TYPE_CHECKING:
@@ -26,30 +27,56 @@ class HomeserverSettings(PostSettings):
 
     @model_validator(mode="after")
     def _usable_url(self) -> Self:
-        try:
-            parts = urlsplit(self.url)
-            _ = parts.port
-        except ValueError:
-            raise ValueError("url is no web address; write https://HOST") from None
-        if "@" in parts.netloc:
-            raise ValueError("url holds a user name or password; the token alone is the secret")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"url {self.url!r} is no web address; write https://HOST")
-        if parts.path.strip("/") or parts.query or parts.fragment:
-            raise ValueError(
-                f"url {self.url!r} is more than a server's address; write {parts.scheme}://{parts.netloc}"
-            )
-        if parts.scheme == "http" and not self.allow_private:
-            raise ValueError(
-                f"url {self.url!r} is not encrypted, and the token would be read on the way; use https, or say "
-                "allow_private = true if the server is on this machine or in your own network"
-            )
+        check_server("url", self.url, self.allow_private)
         return self
 
     @property
     def base(self) -> str:
         """The address without a slash at its end."""
         return self.url.rstrip("/")
+
+
+class ApiSettings(PostSettings):
+    """What the tables of channels on one platform have in common, where nobody chooses a server."""
+
+    api: str
+    """`https://HOST`: the platform's own, or what stands in for it."""
+    allow_private: bool = False
+    """It is on this machine or in the person's own network; then it may also be plain http."""
+
+    @model_validator(mode="after")
+    def _usable_api(self) -> Self:
+        check_server("api", self.api, self.allow_private)
+        return self
+
+    @property
+    def base(self) -> str:
+        """The address without a slash at its end."""
+        return self.api.rstrip("/")
+
+
+def check_server(key: str, url: str, allow_private: bool) -> None:
+    """Raises ValueError naming the key of the table if that is no address of a server a token may go to."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(f"{key} is no web address; write https://HOST") from None
+    if "@" in parts.netloc:
+        raise ValueError(f"{key} holds a user name or password; the token alone is the secret")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{key} {url!r} is no web address; write https://HOST")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError(
+            f"{key} {url!r} is more than a server's address; write {parts.scheme}://{parts.netloc}"
+        )
+    if not allow_private and is_private_host(parts.hostname):
+        raise ValueError(f"{key} {url!r} {PRIVATE}")
+    if parts.scheme == "http" and not allow_private:
+        raise ValueError(
+            f"{key} {url!r} is not encrypted, and the token would be read on the way; use https, or say "
+            "allow_private = true if the server is on this machine or in your own network"
+        )
 
 
 def text_of(answer: Answer, found: dict[str, Any], name: str) -> str:

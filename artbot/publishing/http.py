@@ -365,6 +365,20 @@ class Door:
         judge(answer, now)
         return answer
 
+    def reach(self, url: str, now: datetime) -> None:
+        """Connect, with all that is looked at before anything is sent (the name, the address, TLS), and send
+        nothing. Raises Rejected (a URL that is none), Unavailable."""
+        with suppress(_Reached):
+            self.request("GET", url, None, {}, now, is_too_late=_stop_there)
+
+
+class _Reached(Unavailable):
+    """The connection stands; nothing of the request was sent."""
+
+
+def _stop_there() -> bool:
+    raise _Reached("the connection stands")
+
 
 def _converse(
     conversation: _Conversation,

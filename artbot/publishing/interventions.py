@@ -23,22 +23,23 @@ from artbot.domain.delivery import (
     WAITING,
     DeliveryState,
     Protection,
-    delivery_words,
 )
+from artbot.domain.slots import Timetable
 from artbot.errors import NotAllowed, UsageError
 from artbot.mark import Mark
 from artbot.publishing.acts import Actor as Actor
 from artbot.publishing.acts import log_of_channel, log_of_delivery
 from artbot.publishing.clocks import last_began_at, open_attempts, restored_at
-from artbot.publishing.reading import find_delivery
+from artbot.publishing.queue import NO_SLOTS, allot, spread_channel
+from artbot.publishing.reading import find_delivery, how_it_is
 from artbot.publishing.standing import get_standing, note_success, stop
 from db.engine import Database
 from db.models import Delivery, WorkplaceRow
 
 
 def retry(database: Database, delivery_id: int, actor: Actor, now: datetime) -> Delivery:
-    """Make a held, failed, dead or waiting delivery due now; one that was given up has all its attempts
-    before it again.
+    """Make a held, failed, dead or waiting delivery due now, and take it off hold; one that was given up has
+    all its attempts before it again.
 
     Raises UsageError (no such delivery), NotAllowed (delivered, cancelled, being sent, uncertain, its
     work in quarantine, or its channel stopped).
@@ -46,7 +47,7 @@ def retry(database: Database, delivery_id: int, actor: Actor, now: datetime) -> 
     with database.write() as session:
         delivery = find_delivery(session, delivery_id)
         if delivery.state not in (*RETRIABLE, *WAITING):
-            raise NotAllowed(f"{_how_it_is(delivery)}: {_instead_of_retry(delivery)}")
+            raise NotAllowed(f"{how_it_is(delivery)}: {_instead_of_retry(delivery)}")
         candidate = delivery.candidate
         if candidate.state == CandidateState.QUARANTINED:
             raise NotAllowed(
@@ -64,7 +65,7 @@ def retry(database: Database, delivery_id: int, actor: Actor, now: datetime) -> 
         if was in RETRIABLE:
             DELIVERY.move(delivery, DeliveryState.QUEUED)
             delivery.num_attempts = 0
-        delivery.next_at = now
+        delivery.next_at, delivery.on_hold = now, False
         log_of_delivery(session, "retry", actor, now, delivery, was)
         return delivery
 
@@ -76,24 +77,28 @@ def resolve(
     url: str | None,
     actor: Actor,
     now: datetime,
+    timetables: Mapping[str, Timetable] = NO_SLOTS,
 ) -> Delivery:
-    """Settle an uncertain delivery: it was posted (then it is delivered), or it was not (then it is sent).
+    """Settle an uncertain delivery: it was posted (then it is delivered), or it was not (then it is sent: now,
+    or at the next free slot of its channel).
 
     "It was not" is believed only once no attempt can take effect any more. Raises UsageError, NotAllowed.
     """
     with database.write() as session:
         delivery = find_delivery(session, delivery_id)
         if delivery.state != DeliveryState.UNCERTAIN:
-            raise NotAllowed(f"{_how_it_is(delivery)}: there is nothing to resolve.")
+            raise NotAllowed(f"{how_it_is(delivery)}: there is nothing to resolve.")
         was = delivery.state
         if was_posted:
             DELIVERY.move(delivery, DeliveryState.DELIVERED)
             delivery.delivered_at, delivery.remote_url, delivery.last_error = now, url, None
+            delivery.on_hold = False
             note_success(session, delivery.channel, now)
         else:
             _check_no_late_effect(session, delivery, now)
+            next_at = allot(timetables, session, delivery.channel, now)
             DELIVERY.move(delivery, DeliveryState.QUEUED)
-            delivery.num_attempts, delivery.next_at, delivery.last_error = 0, now, None
+            delivery.num_attempts, delivery.next_at, delivery.last_error = 0, next_at, None
         log_of_delivery(session, "posted" if was_posted else "absent", actor, now, delivery, was)
         return delivery
 
@@ -108,12 +113,12 @@ def withdraw(database: Database, delivery_id: int, actor: Actor, now: datetime) 
             delivery, session, now
         ):
             raise NotAllowed(
-                f"{_how_it_is(delivery)}: {delivery.channel} has it, or may have. "
+                f"{how_it_is(delivery)}: {delivery.channel} has it, or may have. "
                 "What the world has seen cannot be taken back from here."
             )
         was = delivery.state
         DELIVERY.move(delivery, DeliveryState.CANCELLED)
-        delivery.last_error = None
+        delivery.last_error, delivery.on_hold = None, False
         log_of_delivery(session, "withdraw", actor, now, delivery, was)
         return delivery
 
@@ -168,10 +173,17 @@ def pause_channel(database: Database, name: str, actor: Actor, now: datetime) ->
         return ChannelState(standing.state)
 
 
-def resume_channel(database: Database, name: str, actor: Actor, now: datetime) -> int:
+def resume_channel(
+    database: Database,
+    name: str,
+    actor: Actor,
+    now: datetime,
+    timetables: Mapping[str, Timetable] = NO_SLOTS,
+) -> int:
     """Open the channel again, and queue what it held; returns how many deliveries that were.
 
-    Deliveries held for their picture's sake stay held.
+    Through a channel with slots one of what has waited meanwhile goes out now, the others get new slots.
+    Deliveries held for their picture's sake stay held, and those on hold stay on hold.
     """
     with database.write() as session:
         standing = get_standing(session, name, now)
@@ -192,8 +204,12 @@ def resume_channel(database: Database, name: str, actor: Actor, now: datetime) -
         ).all()
         for delivery in held:
             DELIVERY.move(delivery, DeliveryState.QUEUED)
-            delivery.num_attempts, delivery.next_at = 0, now
+            delivery.num_attempts = 0
+            if name not in timetables:
+                delivery.next_at = now
             log_of_delivery(session, "resume", actor, now, delivery, DeliveryState.HELD)
+        if name in timetables:
+            spread_channel(session, name, timetables[name], now)
         return len(held)
 
 
@@ -258,11 +274,6 @@ def _check_no_late_effect(session: Session, delivery: Delivery, now: datetime) -
             f"delivery {delivery.id} {was} on the wire {int((now - last).total_seconds())} s ago and may "
             f"yet appear. Look again in {int(wait.total_seconds() // 60) + 1} minutes."
         )
-
-
-def _how_it_is(delivery: Delivery) -> str:
-    words = delivery_words(delivery.state)
-    return f"delivery {delivery.id} is {words}" + (" delivered" if words == "not yet" else "")
 
 
 def _instead_of_retry(delivery: Delivery) -> str:

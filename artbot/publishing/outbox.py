@@ -8,10 +8,11 @@ first; where neither is possible the delivery is `uncertain` and waits for a per
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from artbot.domain.delivery import (
     wait_after,
     wait_after_interruption,
 )
+from artbot.domain.slots import Timetable
 from artbot.errors import (
     ArtbotError,
     ConfigError,
@@ -49,6 +51,7 @@ from artbot.pictures import fault_of, quarantine
 from artbot.publishing.acts import Actor, log_of_delivery
 from artbot.publishing.channels import Handles, Outlet, Parcel, Post, Receipt, Sender
 from artbot.publishing.clocks import last_open_at, open_attempts
+from artbot.publishing.queue import spread
 from artbot.publishing.standing import (
     REFUSES_US,
     is_closed,
@@ -76,6 +79,8 @@ _OF = "post_sha256"
 """Among the handles of a delivery: which post they were made for."""
 ASK = "it may have been posted, and the channel would not recognise a repetition: look, then say `artbot deliveries resolve`"
 
+log = logging.getLogger("artbot")
+
 
 @dataclass(frozen=True)
 class Outbox:
@@ -95,6 +100,8 @@ class Outbox:
     alive: Callable[[], None] = lambda: None
     """Called between two requests of one attempt. May raise DatabaseUnusable, ArtbotError: then nothing more
     is asked of the receiver."""
+    timetables: Mapping[str, Timetable] = field(default_factory=dict)
+    """Of the channels that have slots."""
 
 
 @dataclass(frozen=True)
@@ -154,13 +161,21 @@ def has_due(database: Database, channels: Sequence[str], now: datetime) -> bool:
 def deliver_due(
     outbox: Outbox, on_sent: Callable[[Sent], None], should_stop: Callable[[], bool]
 ) -> int:
-    """Send every delivery that is due now, the longest due first; returns how many were tried.
+    """Send every delivery that is due now, the longest due first; returns how many were tried. Of those that
+    missed their slots one goes out, and the others get new ones.
 
     Only the worker may call this. `on_sent` is called after each: the place to say that the worker lives.
     Raises db.engine.DatabaseUnusable, Fenced when it is the worker no more.
     """
     tried = 0
     now = outbox.clock()
+    for moved in spread(outbox.database, outbox.timetables, now):
+        log.info(
+            "%s to %s missed its time, and goes out %s",
+            moved.work,
+            moved.channel,
+            moved.to.isoformat(timespec="minutes"),
+        )
     while not should_stop():
         with outbox.database.read() as session:
             delivery_id = session.scalar(_due(list(outbox.outlets), now).limit(1))
@@ -178,6 +193,7 @@ def _due(channels: Sequence[str], now: datetime) -> Select[int]:
         select(Delivery.id)
         .where(
             Delivery.state.in_(WAITING),
+            Delivery.on_hold.is_(False),
             Delivery.next_at <= now,
             Delivery.channel.in_(channels),
             # A work in quarantine is sent by nobody, whatever became of its deliveries meanwhile.
@@ -344,6 +360,7 @@ def _claim(outbox: Outbox, read: Delivery, post_sha256: str) -> _Claim | Sent | 
                 Delivery.num_attempts == read.num_attempts,
                 # Taken back and approved again, perhaps with other words, it looks as before but for this.
                 Delivery.next_at == read.next_at,
+                Delivery.on_hold.is_(False),
                 ~is_stopped(),  # a person who paused the channel meanwhile was told that it is
             )
             .values(state=to, num_attempts=Delivery.num_attempts + int(may_repeat))

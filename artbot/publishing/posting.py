@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from artbot.publishing.renditions import PictureLimits, Presentation
     from artbot.publishing.work import Work
 
+Also = Literal["title", "hashtags", "warning", "language"]
+RECORDED: tuple[Also, ...] = ("title", "hashtags", "warning", "language")
+"""What the record of a work holds besides its text (artbot.publishing.gallery.records)."""
 DEFAULT_TEXT = "{title}\n\n{caption}\n\n{hashtags}"
 
 
@@ -64,20 +67,31 @@ def compose_post(
     text: Sequence[Limit],
     alt: Sequence[Limit],
     picture: PictureLimits,
-    has_warning: bool = True,
+    also: Sequence[Also] = (),
 ) -> Post:
-    """The post within these limits. `has_warning`: the platform shows a content warning in a place of its
-    own; otherwise the text begins with it.
+    """The post within these limits. `also`: what the platform shows in places of its own; without "warning"
+    the text begins with it.
 
     Raises Rejected: too long, no alt text, or a picture that cannot be made to fit.
     """
     from artbot.publishing.renditions import rendition  # Pillow: only who makes posts needs it
 
     said = fill_in(settings.text, work)
-    if work.warning and not has_warning:
+    if work.warning and "warning" not in also:
         said = f"{work.warning}\n\n{said}"
     check("text", said, text)
     if not work.alt.strip():
         raise Rejected("the alt text is missing, which people need who do not see the picture")
     check("alt text", work.alt, alt)
-    return Post(said, work.alt, rendition(work, picture, settings.presentation))
+    has = {
+        "title": work.title,
+        "hashtags": " ".join(work.hashtags),
+        "warning": work.warning,
+        "language": work.language,
+    }
+    return Post(
+        said,
+        work.alt,
+        rendition(work, picture, settings.presentation),
+        also=tuple((name, has[name]) for name in also if has[name]),
+    )

@@ -37,11 +37,13 @@ class Preview:
             "refusal": self.refusal,
             "text": post.text if post else None,
             "alt": post.alt if post else None,
+            "also": dict(post.also) if post else None,
             "media_type": picture.media_type if picture else None,
             "width_px": picture.width_px if picture else None,
             "height_px": picture.height_px if picture else None,
             "bytes": len(picture.content) if picture else None,
             "sha256": picture.sha256 if picture else None,
+            "url": picture.url if picture else None,
         }
 
     def describe(self) -> str:
@@ -53,11 +55,14 @@ class Preview:
             lines += [f"  | {plain(line)}" for line in self.post.text.split("\n")]
         if self.post.alt:
             lines.append(f"  alt text: {plain(self.post.alt)}")
+        lines += [f"  {name}: {plain(value)}" for name, value in self.post.also]
         if (picture := self.post.picture) is not None:
             lines.append(
                 f"  picture: {picture.media_type}, {picture.width_px} x {picture.height_px} px, "
                 f"{len(picture.content):,} bytes"
             )
+            if picture.url is not None:
+                lines.append(f"  to be fetched at: {picture.url}")
         if self.post.body:
             lines.append(f"  request: {len(self.post.body):,} bytes")
         return "\n".join(lines)

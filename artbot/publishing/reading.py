@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 
-from artbot.domain.delivery import DeliveryState
+from artbot.domain.delivery import DeliveryState, delivery_words
 from artbot.errors import UsageError
 from db.engine import Database
 from db.models import ChannelStatus, Delivery
@@ -51,6 +51,12 @@ def find_delivery(session: Session, delivery_id: int, *options: ORMOption) -> De
             f"there is no delivery {delivery_id}. `artbot deliveries list` shows them."
         )
     return delivery
+
+
+def how_it_is(delivery: Delivery) -> str:
+    """`delivery 3 is on the wire`: the beginning of a refusal."""
+    words = delivery_words(delivery.state)
+    return f"delivery {delivery.id} is {words}" + (" delivered" if words == "not yet" else "")
 
 
 def count_by_state(database: Database) -> dict[DeliveryState, int]:

@@ -12,6 +12,7 @@ import hashlib
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from math import ceil, inf
 from typing import TYPE_CHECKING, Literal
 
 from artbot.errors import Rejected
@@ -34,6 +35,8 @@ LARGE = 6_000_000
 LOSSLESS = ("image/png", "image/webp")
 SMALLEST_SIDE_PX = 64
 """What fits only when it is smaller is no picture any more."""
+ROUNDING = 1e-6
+"""Pixels: what is so near to a ratio has it."""
 _MOST_SIDE_PX = {"image/png": 32_767, "image/webp": 16_383, "image/jpeg": 65_535}
 """Of the format, or of what reads it."""
 
@@ -47,6 +50,10 @@ class PictureLimits:
     max_bytes: int | None = None
     max_side_px: int | None = None
     max_pixels: int | None = None
+    min_ratio: float | None = None
+    """Of width to height: a narrower picture gets a matte at its sides, of Presentation.matte_colour."""
+    max_ratio: float | None = None
+    """A wider one gets it above and below."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +141,7 @@ class _Frame:
 
     def is_painted(self, side_px: int) -> bool:
         """Whether in that size it is what the painted file holds."""
-        return side_px == self.painted_px and not self._edge(side_px)
+        return side_px == self.painted_px and self.size(side_px) == self._painted.size
 
     def wanted(self) -> Iterator[int]:
         """The sizes worth trying before the picture is made smaller, the best first."""
@@ -148,8 +155,8 @@ class _Frame:
     def size(self, side_px: int) -> tuple[int, int]:
         """Width and height with the matte."""
         width, height = self._without_matte(side_px)
-        edge = self._edge(side_px)
-        return width + 2 * edge, height + 2 * edge
+        at_sides, above = self._edges(side_px)
+        return width + 2 * at_sides, height + 2 * above
 
     def at(self, side_px: int) -> Image.Image:
         from PIL import Image
@@ -160,10 +167,11 @@ class _Frame:
             by_pixels = is_multiple and self._presentation.enlarge_by == "pixels"
             how = Image.Resampling.NEAREST if by_pixels else Image.Resampling.LANCZOS
             picture = picture.resize(self._without_matte(side_px), how)
-        if not (edge := self._edge(side_px)):
+        edges = self._edges(side_px)
+        if not any(edges):
             return picture
         framed = Image.new("RGB", self.size(side_px), self._presentation.matte_colour)
-        framed.paste(picture, (edge, edge))
+        framed.paste(picture, edges)
         return framed
 
     def _without_matte(self, side_px: int) -> tuple[int, int]:
@@ -171,8 +179,13 @@ class _Frame:
         scale = side_px / self.painted_px
         return max(1, round(width * scale)), max(1, round(height * scale))
 
-    def _edge(self, side_px: int) -> int:
-        return round(side_px * self._presentation.matte_percent / 100)
+    def _edges(self, side_px: int) -> tuple[int, int]:
+        """How wide the matte is at each side, and above and below."""
+        edge = round(side_px * self._presentation.matte_percent / 100)
+        width, height = (side + 2 * edge for side in self._without_matte(side_px))
+        at_sides = ceil((height * (self._limits.min_ratio or 0) - width) / 2 - ROUNDING)
+        above = ceil((width / (self._limits.max_ratio or inf) - height) / 2 - ROUNDING)
+        return edge + max(0, at_sides), edge + max(0, above)
 
     def _largest_px(self) -> int:
         """That the channel takes. Raises Rejected if it takes none."""

@@ -13,6 +13,7 @@ import io
 import os
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,8 @@ class Credentials:
     algorithm: str
     kept: Path
     """The folder with what was signed."""
+    expires_at: datetime
+    """When the signer's own certificate ends: from then on nothing can be signed."""
 
     @property
     def room_bytes(self) -> int:
@@ -130,7 +133,13 @@ def open_signer(settings: Settings) -> Credentials | None:
         raise ConfigError(
             f"provenance.key_file: the key is not that of the first certificate in {path}"
         )
-    return Credentials(certificates, key_text, _algorithm(key), settings.works / FOLDER)
+    return Credentials(
+        certificates,
+        key_text,
+        _algorithm(key),
+        settings.works / FOLDER,
+        first.not_valid_after_utc,
+    )
 
 
 def _key(pem: str) -> PrivateKeyTypes:

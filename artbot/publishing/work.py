@@ -33,6 +33,8 @@ class Picture:
     height_px: int
     sha256: str
     """Hex digest of `content`."""
+    url: str | None = None
+    """Where everybody can fetch it; None: nowhere."""
 
 
 class Signer(Protocol):
@@ -81,6 +83,8 @@ class Work:
     """Who is named as its maker, inside the picture; empty: nobody."""
     signer: Signer | None = None
     """What its renditions are signed with; None: they are not."""
+    public_picture: Picture | None = None
+    """As another channel shows it to everybody, with its address: for a channel with `picture_from`."""
 
 
 def approved_work(candidate: Candidate, works: Path) -> Work:

@@ -53,6 +53,10 @@ class Review:
     clock: Clock
     refusals: Callable[[Candidate, Sequence[str]], Mapping[str, str]] = lambda candidate, channels: {}
     """(an approved candidate, channels) -> why those that could never take it could not, by channel."""
+    goes_out_at: Callable[[Session, str, datetime], datetime] = (
+        lambda session, channel, not_before: not_before
+    )
+    """(this transaction, channel, the end of the undo time) -> when a work goes out. May raise NotAllowed."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def approve(
     channel: then it goes out now. With other words or channels it is refused.
 
     Raises UsageError (no such candidate or channel, words that are no text), NotAllowed (not pending; a
-    channel could never take it: too many words, say),
+    channel could never take it: too many words, say; every slot is taken),
     PictureChanged (the file is not the recorded one; the candidate is quarantined), StorageFailed (it
     cannot be read now; nothing is decided).
     """
@@ -193,7 +197,8 @@ def _check_taken(review: Review, candidate_id: int, words: Words, channels: Sequ
         listed = "; ".join(f"{channel}: {why}" for channel, why in refused.items())
         raise NotAllowed(
             f"{candidate.id} ({candidate.name}) cannot go out like this: {listed}. Give it other words "
-            f"(artbot approve {candidate.id} --caption … --alt …), or leave the channel out (--channel)."
+            f"(artbot approve {candidate.id} --caption … --alt …), change the limits in the channel's table of "
+            "artbot.toml, or leave the channel out (--channel)."
         )
 
 
@@ -318,7 +323,8 @@ def _decide(
 
 
 def _queue(session: Session, candidate: Candidate, channels: Sequence[str], review: Review) -> None:
-    """One delivery per channel; one that was cancelled by an undo is queued again under its old key."""
+    """One delivery per channel, each with its time; one that was cancelled by an undo is queued again under
+    its old key."""
     now = review.clock()
     workplace = session.get_one(WorkplaceRow, 1)
     # What this database was restored from may be older than a post of this very work.
@@ -329,6 +335,11 @@ def _queue(session: Session, candidate: Candidate, channels: Sequence[str], revi
         delivery = existing.get(channel)
         is_doubtful = may_be_out and not review.channels[channel].is_for_ever
         state = DeliveryState.UNCERTAIN if is_doubtful else DeliveryState.QUEUED
+        if delivery is not None and delivery.state != DeliveryState.CANCELLED:
+            continue
+        next_at = now + review.undo_time
+        if not is_doubtful:
+            next_at = review.goes_out_at(session, channel, next_at)
         if delivery is None:
             assert candidate.image_sha256 is not None
             delivery = Delivery(
@@ -341,13 +352,11 @@ def _queue(session: Session, candidate: Candidate, channels: Sequence[str], revi
                 created_at=now,
             )
             session.add(delivery)
-        elif delivery.state == DeliveryState.CANCELLED:
-            DELIVERY.move(delivery, state)
         else:
-            continue
+            DELIVERY.move(delivery, state)
         delivery.last_error = _MAY_BE_OUT if is_doubtful else None
-        delivery.num_attempts = 0
-        delivery.next_at = now + review.undo_time
+        delivery.num_attempts, delivery.on_hold = 0, False
+        delivery.next_at = next_at
 
 
 def _goes_nowhere(candidate: Candidate) -> bool:
@@ -400,7 +409,7 @@ def _cancel_deliveries(candidate: Candidate) -> None:
     for delivery in candidate.deliveries:
         if delivery.state != DeliveryState.CANCELLED:
             DELIVERY.move(delivery, DeliveryState.CANCELLED)
-        delivery.last_error = None
+        delivery.last_error, delivery.on_hold = None, False
 
 
 def _can_cancel(delivery: Delivery) -> bool:

@@ -14,7 +14,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,18 @@ from artbot.domain.delivery import (
     Outcome,
 )
 from artbot.domain.seeds import seed_for
-from artbot.errors import ArtbotError, ConfigError, NoCheckpoint, StorageFailed
+from artbot.domain.text import plain
+from artbot.errors import (
+    ArtbotError,
+    ConfigError,
+    DeliveryError,
+    NoCheckpoint,
+    Rejected,
+    StorageFailed,
+    Unavailable,
+)
 from artbot.pictures import fault_of
-from artbot.publishing.channels import open_channels
+from artbot.publishing.channels import Sender, open_channel, open_channels, timetables
 from artbot.publishing.clocks import last_began_at
 from artbot.redaction import known_secrets
 from artbot.upkeep.backup import newest_backup
@@ -50,6 +59,8 @@ from artbot.upkeep.needs import (
     picture_problems,
     quarantined_works,
     to_be_painted,
+    to_have_a_secret,
+    unheard_alerts,
 )
 from artbot.workplace import Workplace
 from db import chain
@@ -74,6 +85,8 @@ LONG_IN_THE_MAKING = timedelta(days=1)
 """A worker that paints a batch for so long paints none."""
 SILENT = timedelta(minutes=15)
 """A worker that gave no sign of life for so long is stuck."""
+SOON = timedelta(days=14)
+"""What then ends is to be renewed now."""
 SHOWN = 5
 """So many examples of one problem are told."""
 _FAILURES = (ArtbotError, SQLAlchemyError, sqlite3.Error, OSError, RuntimeError, ValueError)
@@ -93,6 +106,8 @@ class Finding:
     """What helps against them, each told once."""
     invariants: str = ""
     """Those of docs/faults.md that it is about."""
+    remarks: list[str] = field(default_factory=list)
+    """What is not wrong, and should be put right all the same; each says how."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +140,11 @@ class _Question:
         return Finding(self.title, what, remedies, self.invariants)
 
 
-def examine(workplace: Workplace, is_quick: bool = False) -> Iterator[Finding]:
-    """Ask everything, the cheap things first; `is_quick` paints nothing. Of a database that cannot be read
-    that alone is told."""
+def examine(
+    workplace: Workplace, is_quick: bool = False, is_online: bool = False
+) -> Iterator[Finding]:
+    """Ask everything, the cheap things first; `is_quick` paints nothing, `is_online` asks the channels' receivers
+    too. Of a database that cannot be read that alone is told."""
     for question in _WITHOUT_DATABASE:
         yield question.answer(workplace)
     with ExitStack() as stack:
@@ -143,6 +160,8 @@ def examine(workplace: Workplace, is_quick: bool = False) -> Iterator[Finding]:
         for question in (_DATABASE, *_OF_THE_DATABASE):
             if not (is_quick and question.ask is _painted_again):
                 yield question.answer(still)
+    if is_online:
+        yield from _receivers(workplace)
 
 
 def check_logs(database: Database) -> Problems:
@@ -178,6 +197,17 @@ def _disk(workplace: Workplace) -> Problems:
         if free < LEAST_FREE_BYTES:
             problems.append(f"{what}: only {free / 1e6:.0f} MB are free at {place}")
     return problems
+
+
+def _signing(workplace: Workplace) -> Problems:
+    """Told before the certificate ends: from then on every work waits."""
+    from artbot.publishing.signing import open_signer
+
+    signer = open_signer(workplace.settings)
+    if signer is None or workplace.clock() < signer.expires_at - SOON:
+        return []
+    path = workplace.settings.provenance.certificates
+    return [f"provenance.certificates: {path} is good until {_day(signer.expires_at)}"]
 
 
 def _checkpoint(workplace: Workplace) -> list[Problem]:
@@ -240,7 +270,8 @@ def _integrity(workplace: Workplace) -> Problems:
 
 def _times(workplace: Workplace) -> list[Problem]:
     """I2: no time that counts is further ahead than artbot itself would have set it: a clock that was wrong
-    has left it, and until it comes something is not done."""
+    has left it, and until it comes something is not done. A slot may be as far ahead as the queue is long, and
+    a person may give any time."""
     now = workplace.clock()
     settings = workplace.settings
     longest = max(
@@ -248,9 +279,15 @@ def _times(workplace: Workplace) -> list[Problem]:
         timedelta(minutes=settings.publishing.undo_minutes),
     )
     with workplace.database.read() as session:
+        was_given = or_(
+            Delivery.channel.in_(timetables(settings)), Delivery.interventions.any(act="move")
+        )
         waiting = session.execute(
             select(Delivery.id, Delivery.next_at).where(
-                Delivery.state.in_(WAITING), Delivery.next_at > now + longest + LATE
+                Delivery.state.in_(WAITING),
+                Delivery.next_at > now + longest + LATE,
+                Delivery.on_hold.is_(False),
+                or_(Delivery.state == DeliveryState.RETRY_WAIT, ~was_given),
             )
         ).all()
         resting = session.execute(
@@ -312,6 +349,54 @@ def _backups(workplace: Workplace) -> Problems:
     return []
 
 
+def _alerts(workplace: Workplace) -> list[Problem]:
+    """Whether alerts can be sent, and were: of an address only its line is told."""
+    from artbot.publishing.alerts import understood
+
+    settings = workplace.settings
+    alerts = settings.alerts
+    if alerts.urls_file is None:
+        return []
+    lost = unheard_alerts(workplace)
+    path = settings.path(alerts.urls_file)
+    remedy = f"put right what stands in {path} (docs/alerts.md)"
+    try:
+        addresses = alerts.read_addresses(settings.root)
+        fared = understood(addresses, settings.child_environment())
+    except ConfigError as error:
+        return [Problem(str(error), remedy), *lost]
+    except Unavailable as error:
+        return [Problem(str(error), "pip install 'apprise>=2.2,<3'"), *lost]
+    unknown = (one for one in fared if not one.ok)
+    return [*(Problem(f"{path}, line {o.line}: {o.detail}", remedy) for o in unknown), *lost]
+
+
+def _receivers(workplace: Workplace) -> Iterator[Finding]:
+    """Each channel that can be opened; of another it is told already that it cannot."""
+    for name in workplace.settings.channels:
+        try:
+            sender = open_channel(workplace.settings, name)
+        except ConfigError:
+            continue
+        yield _receiver(workplace, name, sender)
+
+
+def _receiver(workplace: Workplace, name: str, sender: Sender) -> Finding:
+    title, again = f"channel {name}", f"then: artbot channels test {name}"
+    try:
+        sender.check(workplace.clock())
+        remarks = sender.remarks(workplace.clock())
+    except (DeliveryError, ConfigError) as error:
+        if isinstance(error, DeliveryError) and error.status == 401:
+            remedy = f"{to_have_a_secret(workplace.settings, name)}; {again}"
+        elif isinstance(error, Rejected | ConfigError):
+            remedy = f"put that right (docs/channels), {again}"
+        else:
+            remedy = f"if it lasts: is this machine online, and is the address in [channels.{name}] right?"
+        return Finding(title, [plain(_words(error))], [remedy])
+    return Finding(title, [], [], remarks=[plain(remark) for remark in remarks])
+
+
 def _worker(workplace: Workplace) -> Problems:
     """I17. Its lease is lengthened with every sign of life; of commands that only work for a moment the
     clock's mark tells nothing."""
@@ -331,6 +416,8 @@ def _secrets(workplace: Workplace) -> Problems:
     overwritten may still stand there."""
     with suppress(ConfigError):  # told as the answer to another question
         open_channels(workplace.settings)  # registers the secrets
+    with suppress(ConfigError):
+        workplace.settings.alerts.read_addresses(workplace.settings.root)
     secrets = known_secrets()
     database = workplace.database
     places = []
@@ -612,6 +699,7 @@ def _due(workplace: Workplace) -> Problems:
             .where(
                 Delivery.state.in_(WAITING),
                 Delivery.next_at < now - LATE,
+                Delivery.on_hold.is_(False),
                 Delivery.channel.in_(workplace.settings.channels),
                 Delivery.channel.not_in(stopped),
             )
@@ -666,6 +754,15 @@ _WITHOUT_DATABASE = (
         _always("make room, or move works/ to a larger disk ([paths] works)"),
     ),
     _Question("channels' secrets", "", missing_secrets, _always("mend artbot.toml")),
+    _Question(
+        "signing",
+        "",
+        _signing,
+        _always(
+            "put right what certificates and key_file under [provenance] in artbot.toml name, or take both out "
+            "(docs/renditions.md)"
+        ),
+    ),
 )
 _OF_THE_DATABASE = (
     _Question("clock", "I2", doubted_clock, _always("artbot clock")),
@@ -685,6 +782,7 @@ _OF_THE_DATABASE = (
     _Question("worker", "I17", _worker, _start),
     _Question("due work", "I20", _due, _start),
     _Question("waiting for you", "I9", channels_and_deliveries, _always("artbot status")),
+    _Question("alerts", "", _alerts, _always("mend artbot.toml")),
     _Question("backups", "", _backups, lambda w: f"artbot db backup; and {_start(w)}"),
     _Question(
         "secrets kept out",

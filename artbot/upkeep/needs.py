@@ -10,21 +10,26 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy import or_, select
 
-from artbot.config import ScheduleSettings, SecretReference
+from artbot.config import ScheduleSettings, SecretReference, Settings
 from artbot.domain.candidate import CandidateState
 from artbot.domain.channel import ChannelState
 from artbot.domain.delivery import NEEDS_A_PERSON, WAITING, DeliveryState, counted
+from artbot.domain.notice import ALERTS, NoticeState
 from artbot.errors import ArtbotError, ClockDoubted, ConfigError, NoCheckpoint, StorageFailed
 from artbot.pictures import fault_of
 from artbot.publishing.channels import open_channel
 from artbot.studio.choice import generator_of
 from artbot.studio.registry import LATEST, CheckpointEntry
 from artbot.workplace import Workplace
-from db.models import Candidate, ChannelStatus, Delivery
+from db.models import Candidate, ChannelStatus, Delivery, Notice
+
+UNHEARD = timedelta(days=7)
+"""An alert that was given up is told of for so long."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +94,18 @@ def missing_secrets(workplace: Workplace, is_daemon_trusted: bool = False) -> li
         try:
             open_channel(settings, name)
         except ConfigError as error:
-            problems.append(Problem(str(error), _to_have_a_secret(reference, settings.root)))
+            problems.append(Problem(str(error), to_have_a_secret(settings, name)))
     return problems
 
 
-def _to_have_a_secret(reference: SecretReference | None, root: Path) -> str:
-    if reference is None:
+def to_have_a_secret(settings: Settings, channel: str) -> str:
+    """What helps a channel whose secret is missing or refused."""
+    reference = settings.channels[channel]
+    if not isinstance(reference, SecretReference):
         return "put right what artbot.toml says of it"
     if reference.secret_file is None:
         return f"set {reference.secret_env} where the daemon is started"
-    path = root / reference.secret_file.expanduser()
+    path = settings.path(reference.secret_file)
     return f"the secret that its receiver knows goes into {path}, with chmod 600"
 
 
@@ -172,6 +179,29 @@ def _to_be_settled(number: int, state: DeliveryState) -> str:
     if state == DeliveryState.UNCERTAIN:
         return f"look, then: artbot deliveries resolve {number} --posted, or --absent"
     return f"artbot deliveries retry {number}"
+
+
+def unheard_alerts(workplace: Workplace) -> list[Problem]:
+    """Alerts that were given up since the last one got through: whoever relies on them does not know."""
+    if workplace.settings.alerts.urls_file is None:
+        return []
+    since = workplace.clock() - UNHEARD
+    alerts = select(Notice).where(Notice.recipient == ALERTS)
+    with workplace.database.read() as session:
+        last = session.scalar(
+            alerts.where(Notice.state == NoticeState.SENT).order_by(Notice.id.desc()).limit(1)
+        )
+        lost = session.scalars(
+            alerts.where(
+                Notice.state == NoticeState.GIVEN_UP,
+                Notice.next_at >= since,
+                Notice.id > (last.id if last else 0),
+            ).order_by(Notice.id)
+        ).all()
+    if not lost:
+        return []
+    number = f"{len(lost)} alert{'' if len(lost) == 1 else 's'}"
+    return [Problem(f"{number} did not reach you: {lost[-1].last_error}", "artbot alerts test")]
 
 
 def unsent_works(workplace: Workplace) -> list[int]:

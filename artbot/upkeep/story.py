@@ -178,7 +178,8 @@ def _attempted(delivery: Delivery, attempt: Attempt) -> list[_Step]:
 
 def _intervened(entry: Intervention) -> _Step:
     """What was done to a delivery."""
-    words = f"{entry.channel} by {entry.by}, {entry.was} → {entry.now}{_why(entry)}"
+    moved = f", {entry.was} → {entry.now}" if entry.now != entry.was else ""
+    words = f"{entry.channel} by {entry.by}{moved}{_why(entry)}"
     turn = _Turn.SETTLED if entry.now in SETTLED else _Turn.WAITS
     return _Step(Event(entry.at, entry.act, words), turn, entry.channel)
 
@@ -259,10 +260,13 @@ def _to_come(work: Candidate, standings: Sequence[ChannelStatus]) -> list[Event]
         standing = by_name.get(delivery.channel)
         words = f"to {delivery.channel}"
         at = delivery.next_at
-        if standing is not None and standing.state != ChannelState.ACTIVE:
+        if delivery.on_hold:
+            words += ", until it is released"
+        elif standing is not None and standing.state != ChannelState.ACTIVE:
             words += f", once it is resumed: it is {standing.state}, {standing.reason}"
         elif standing is not None and standing.rests_until and standing.rests_until > at:
             at = standing.rests_until
             words += f", which rests after {standing.num_failures} failures"
-        events.append(Event(at, "next try", words, is_to_come=True))
+        what = "on hold" if delivery.on_hold else "next try"
+        events.append(Event(at, what, words, is_to_come=True))
     return sorted(events, key=lambda event: event.at)

@@ -25,6 +25,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from artbot.config import Settings
 from artbot.domain.text import check_hashtag, check_language
 from artbot.errors import DeliveryError, OutcomeUnknown, Rejected, Unavailable
 from artbot.publishing import http
@@ -213,6 +214,7 @@ def test_a_language_is_told_as_servers_take_it(pds: Pds) -> None:
         ({"service": "pds.example.com"}, "is no address of a server; write https://HOST"),
         ({"service": "https://pds.example.com/xrpc"}, "is no address of a server"),
         ({"service": "http://pds.example.com"}, "is not encrypted, and a password would go there"),
+        ({"service": "https://10.0.0.7"}, "if that is meant, say allow_private = true"),
         ({"service": "https://me:pw@pds.example.com"}, "holds a user name or password"),
         ({"service": "https://pds.example.com:x"}, "is no address of a server"),
         ({"warning_label": "spiders"}, "Input should be 'graphic-media', 'nudity', 'sexual' or 'porn'"),
@@ -340,6 +342,20 @@ def test_what_an_answer_to_the_post_means(
     assert refused.status == status
 
 
+def test_a_post_is_written_under_the_works_own_key_and_only_where_nothing_lies() -> None:
+    """Whatever an earlier attempt kept, or did not."""
+    work = a_work()
+    with serve(answers(let_in(), uploaded(work), xrpc(503, "NotAvailable"))) as server:
+        chosen = settings(service=server.url.removesuffix("/hook"), allow_private=True)
+        with pytest.raises(Unavailable):
+            send(
+                BlueskySender(chosen, "app"), Parcel(key_of("a"), work, compose(chosen, work)), NOON
+            )
+    write = json.loads(server.requests[-1].body)
+    assert write["rkey"] == record_key(key_of("a"), work.local_date)
+    assert write["swapRecord"] is None
+
+
 def test_what_is_there_and_cannot_be_looked_at_may_be_this_work() -> None:
     there = xrpc(400, "InvalidSwap", "Record was at bafy")
     refused = refusal(let_in(), uploaded(a_work()), there, xrpc(503, "NotAvailable"))
@@ -440,7 +456,8 @@ def stage(pds: Pds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         desk = Desk(database, tmp_path / "works", SetClock(datetime.now(UTC)), (STUDIO,))
         chosen = BlueskySettings.model_validate(pds.table(proxy.url, tmp_path))
         works = add_works(database, desk.works, 20)
-        yield Stage(PEER, pds, proxy, CHANNEL, desk, chosen, tmp_path, works)
+        settings = Settings(channels={STUDIO: chosen}, root=tmp_path)
+        yield Stage(PEER, pds, proxy, CHANNEL, desk, settings, tmp_path, works)
 
 
 def asked(stage: Stage) -> list[str]:
@@ -626,14 +643,13 @@ def test_a_deactivated_account_pauses_the_channel(stage: Stage, pds: Pds) -> Non
 def test_a_check_proves_the_password_and_posts_nothing(stage: Stage, pds: Pds) -> None:
     """And tells whether people can see that a bot paints here."""
     assert pds.account is not None
-    said = stage.outlet.open().check(stage.desk.clock())
-    handle = pds.account.handle
-    assert (
-        said == f"{handle} may post at {stage.proxy.url}; its profile does not say that it is a bot"
-    )
+    sender, now = stage.outlet.open(), stage.desk.clock()
+    assert sender.check(now) == f"{pds.account.handle} may post at {stage.proxy.url}"
+    (remark,) = sender.remarks(now)
+    assert "does not say that a bot posts there: say so in Settings, Account" in remark
     labels = {"$type": "com.atproto.label.defs#selfLabels", "values": [{"val": "bot"}]}
     put(pds, "self", {"$type": PROFILE, "labels": labels}, PROFILE)
-    assert "its profile says that it is a bot" in stage.outlet.open().check(stage.desk.clock())
+    assert sender.remarks(now) == []
     assert pds.records() == {}
     (stage.root / "secret").write_text("abcd-efgh-ijkl-mnop")
     with pytest.raises(Rejected, match="Invalid identifier or password"):
@@ -644,7 +660,7 @@ def test_signing_in_too_often_is_told_how_long_to_wait(stage: Stage) -> None:
     """30 in five minutes (@atproto/pds, createSession.js)."""
     stage.approve()
     stage.deliver()
-    parcel = Parcel(key_of("a"), a_work(), compose(stage.settings, a_work()))
+    parcel = Parcel(key_of("a"), a_work(), stage.outlet.compose(a_work()))
 
     def sign_in_often() -> None:
         for _ in range(31):

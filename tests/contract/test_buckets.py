@@ -274,6 +274,7 @@ def test_the_first_words_of_a_work_stay_and_another_work_of_its_name_is_refused(
         ({"endpoint": "https://s3.example.org/art"}, "without the bucket"),
         ({"endpoint": "https://anna:pa55word@s3.example.org"}, "a user name or a password"),
         ({"endpoint": "http://s3.example.org"}, "is not encrypted"),
+        ({"endpoint": "https://10.0.0.7"}, "in a private network or on this machine"),
         ({"proxy": "localhost:3128"}, "proxy is no address"),
     ],
     ids=lambda value: None if isinstance(value, str) else ", ".join(map(str, value)),

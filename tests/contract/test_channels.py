@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from artbot.config import Settings
 from artbot.domain.delivery import WAITING, DeliveryState
 from artbot.publishing import http
-from artbot.publishing.channels import Channel, Outlet, channel_kinds
+from artbot.publishing.channels import Channel, Outlet, channel_kinds, outlets
 from artbot.publishing.outbox import Outbox, deliver_due, recover_interrupted
 from artbot.publishing.work import approved_work
 from artbot.review.decisions import Words, approve
@@ -25,7 +25,7 @@ from db.engine import open_database
 from db.models import Candidate, ChannelStatus, Delivery
 from tests.contract.peers import Peer, Running, Seen, peers
 from tests.contract.peers.proxy import Fault, Proxy, Request, proxy_to
-from tests.unit.service.kit import ANNA, Desk, SetClock, add_works, deliveries
+from tests.unit.service.kit import ANNA, Desk, SetClock, a_work, add_works, deliveries
 
 CHANNEL = "studio"
 ROUNDS = 40
@@ -52,18 +52,14 @@ class Stage:
     proxy: Proxy
     kind: Channel
     desk: Desk
-    settings: Any
+    settings: Settings
     root: Path
     works: list[int]
     """Not approved yet."""
 
     @property
     def outlet(self) -> Outlet:
-        return Outlet(
-            partial(self.kind.compose, self.settings),
-            partial(self.kind.open, self.settings, self.root),
-            self.kind.protection,
-        )
+        return outlets(self.settings)[CHANNEL]
 
     @property
     def outbox(self) -> Outbox:
@@ -132,8 +128,12 @@ def stage(
         proxy = stack.enter_context(proxy_to(running.url))
         database = stack.enter_context(closing(open_database(tmp_path / "artbot.sqlite3")))
         desk = Desk(database, tmp_path / "works", SetClock(datetime.now(UTC)), (CHANNEL,))
-        table = running.table(proxy.url, tmp_path)
-        settings = kind.settings_model.model_validate(table)
+        tables = {CHANNEL: running.table(proxy.url, tmp_path), **peer.others(running, tmp_path)}
+        channels = {
+            name: channel_kinds()[table["type"]].settings_model.model_validate(table)
+            for name, table in tables.items()
+        }
+        settings = Settings(channels=channels, root=tmp_path)
         works = add_works(database, desk.works, NUM_WORKS)
         yield Stage(peer, running, proxy, kind, desk, settings, tmp_path, works)
 
@@ -224,7 +224,10 @@ def test_what_goes_wrong_for_days_is_shown_once_in_the_end(stage: Stage) -> None
 
 def test_its_credentials_are_proved_without_showing_anything(stage: Stage) -> None:
     before = stage.seen()
-    assert stage.outlet.open().check(stage.desk.clock())
+    sender, now = stage.outlet.open(), stage.desk.clock()
+    assert sender.check(now)
+    assert sender.test(now)
+    sender.remarks(now)
     assert stage.seen() == before
 
 
@@ -239,6 +242,43 @@ def test_the_secret_is_in_no_url_that_is_logged_and_in_no_row(stage: Stage) -> N
             for d in session.query(Delivery)
         ]
     assert secret not in str(rows)
+
+
+@pytest.mark.parametrize(
+    ("table", "shows"),
+    [
+        ({"type": "bluesky", "account": "painter.example.org"}, {"language"}),
+        ({"type": "discord"}, set()),
+        ({"type": "gallery", "url": "https://a.example.org"}, {"title", "hashtags", "language"}),
+        ({"type": "instagram", "picture_from": "gallery"}, set()),
+        ({"type": "mastodon", "url": "https://a.example.org"}, {"language"}),
+        ({"type": "matrix", "url": "https://a.example.org", "room": "!a:example.org"}, set()),
+        ({"type": "s3", "bucket": "art", "access_key_id": "A"}, {"title", "hashtags", "language"}),
+        ({"type": "slack", "channel": "C0123456789"}, {"title"}),
+        ({"type": "telegram", "chat": "@paintings"}, set()),
+        ({"type": "tumblr", "blog": "paintings"}, {"hashtags"}),
+    ],
+    ids=lambda given: given["type"] if isinstance(given, dict) else "",
+)
+def test_what_a_channel_shows_beside_the_text_makes_another_post(
+    table: dict[str, Any], shows: set[str]
+) -> None:
+    """So that an upload that was made for other words is not used. Every channel shows a content warning."""
+    kind = channel_kinds()[table["type"]]
+    where = {"path": "site"} if kind.name == "gallery" else {"secret_env": "X"}
+    settings = kind.settings_model.model_validate({"text": "{caption}", **table, **where})
+    painted = a_work()
+    work = replace(painted, public_picture=replace(painted.picture, url="https://a.example.org/p"))
+    post = kind.compose(settings, work)
+    for name, value in (
+        ("title", "No. 4"),
+        ("hashtags", ("art",)),
+        ("language", "de"),
+        ("warning", "Flashing colours"),
+    ):
+        composed = kind.compose(settings, replace(work, **{name: value}))
+        other = replace(composed, picture=post.picture)  # whose file names title and language too
+        assert (other.sha256 != post.sha256) == (name in {*shows, "warning"}), name
 
 
 def _is_protected(stage: Stage) -> bool:

@@ -809,6 +809,26 @@ def test_a_certificate_that_is_vouched_for_is_accepted(certificate: Path) -> Non
         assert judged(https(server)) == "delivered"
 
 
+def test_who_only_looks_whether_a_receiver_is_there_sends_nothing(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And learns all that can go wrong before."""
+    door = http.Door(allow_private=True)
+    with serve_tls(certificate, answers(http_answer(200))) as server:
+        url = https(server)
+        with pytest.raises(Unavailable, match=r"TLS failed: .*certificate"):
+            door.reach(url, NOON)
+        monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
+        door.reach(url, NOON)
+        with pytest.raises(Unavailable, match="no public address"):
+            http.Door().reach(url, NOON)
+    assert server.requests == []
+    with pytest.raises(Unavailable, match="no connection"):
+        door.reach(url, NOON)
+    with pytest.raises(Rejected, match="cannot be used"):
+        door.reach("http://[::1", NOON)
+
+
 @pytest.mark.usefixtures("trusting")
 def test_a_public_receiver_is_talked_to_under_its_own_name(
     certificate: Path, monkeypatch: pytest.MonkeyPatch

@@ -323,13 +323,20 @@ def test_a_wrong_token_says_what_is_needed(desk: Desk) -> None:
 
 class TestChecking:
     def test_says_whose_account_it_is_and_that_it_should_be_marked(self, desk: Desk) -> None:
-        said = desk.sender.check(NOON)
-        assert said.startswith(f"posts as @painter, {desk.server.url}/@painter")
-        assert "does not say that it is a bot" in said
+        assert desk.sender.check(NOON) == f"posts as @painter, {desk.server.url}/@painter"
+        (remark,) = desk.sender.remarks(NOON)
+        assert 'tick "This is an automated account" in Preferences, Public profile' in remark
+        desk.server.bot = True
+        assert desk.sender.remarks(NOON) == []
+
+    def test_asks_for_no_mark_where_there_is_none(self, desk: Desk) -> None:
+        desk.server.version = "3.5.3 (compatible; Pixelfed 0.12.5)"
+        assert desk.sender.remarks(NOON) == []
 
     def test_compares_the_table_with_the_server(self, desk: Desk) -> None:
-        desk.server.max_chars = 300
-        assert "max_chars = 300" in desk.sender.check(NOON)
+        desk.server.bot, desk.server.max_chars = True, 300
+        (remark,) = desk.sender.remarks(NOON)
+        assert remark.endswith("write max_chars = 300")
 
 
 def test_a_request_that_takes_effect_late_is_not_repeated_where_keys_are_unknown(
@@ -384,6 +391,7 @@ def test_a_request_that_takes_effect_late_is_not_repeated_where_keys_are_unknown
         ({"url": "https://user:word@mastodon.example"}, "user name or password"),
         ({"url": "https://mastodon.example/@painter"}, "more than a server's address"),
         ({"url": "http://mastodon.example"}, "not encrypted"),
+        ({"url": "https://10.0.0.7"}, "in a private network .* say allow_private = true"),
         ({"url": "https://mastodon.example", "visibility": "direct"}, "'public', 'unlisted'"),
         ({"url": "https://mastodon.example:99999"}, "no web address"),
     ],

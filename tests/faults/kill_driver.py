@@ -15,7 +15,9 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -39,8 +41,9 @@ from artbot.daemon.supervision import Supervision
 from artbot.domain.candidate import BatchState
 from artbot.domain.delivery import NO_PROTECTION
 from artbot.mark import read_mark
-from artbot.publishing.channels import protections, settings_models
+from artbot.publishing.channels import open_channel, protections, settings_models
 from artbot.publishing.interventions import Actor
+from artbot.publishing.notices import Subscriber, note, tell_due
 from artbot.publishing.outbox import deliver_due
 from artbot.review.decisions import Author, Words, approve
 from artbot.review.sheet import Tile, write_sheet
@@ -117,6 +120,16 @@ def deliver_to_the_forgetful(place: Workplace) -> None:
         deliver(place)
 
 
+def tell(place: Workplace) -> None:
+    """Tell the receiver of works that a batch is ready."""
+    open_it = partial(open_channel, place.settings, "studio")
+    subscribers = {"studio": Subscriber(frozenset({"batch.ready"}), open_it)}
+    notices = replace(place.notices, channels=subscribers)
+    with place.work("publish"):
+        note(notices)
+        tell_due(notices, lambda _: None, lambda: False)
+
+
 def back_up(place: Workplace) -> None:
     settings = place.settings
     assert isinstance(settings.database, Path)
@@ -169,6 +182,7 @@ OPERATIONS: dict[str, Callable[[Workplace], None]] = {
     "batch": paint,
     "approve": decide,
     "deliver": deliver,
+    "tell": tell,
     "deliver-unrecognised": deliver_to_the_forgetful,
     "backup": back_up,
     "restore": put_back,

@@ -50,6 +50,7 @@ from tests.unit.service.kit import (
     SetClock,
     add_works,
     deliveries,
+    notices,
     write_checkpoint,
 )
 from tests.unit.service.test_db import ROWS_OF_0001, old_columns, rows_of, version_of
@@ -129,6 +130,13 @@ def begin_delivery(root: Path, where: Path | str) -> None:
         desk = Desk(database, root / "works", SetClock())
         for work in add_works(database, root / "works", 2):
             approve(desk.review, work, ANNA)
+
+
+def begin_telling(root: Path, where: Path | str) -> None:
+    """A batch was just painted."""
+    begin_decision(root, where)
+    with closing(open_database(where)) as database, database.write() as session:
+        session.query(Batch).one().finished_at = NOON
 
 
 def begin_backup(root: Path, where: Path | str) -> None:
@@ -301,6 +309,20 @@ def check_delivered(found: Found) -> None:
         assert len(set(bodies)) == 1
 
 
+def check_noted(found: Found) -> None:
+    """Whatever arrived has a notice of that key, which was committed before."""
+    assert set(found.receiver.bodies) <= {notice.key for notice in notices(found.database)}
+
+
+def check_told(found: Found) -> None:
+    """Told at least once, noted once; a repetition came under the same key with the same bytes."""
+    check_noted(found)
+    assert [notice.state for notice in notices(found.database)] == ["sent"]
+    (bodies,) = found.receiver.bodies.values()
+    assert len(bodies) <= 2
+    assert len(set(bodies)) == 1
+
+
 def check_delivered_or_asked(found: Found) -> None:
     """I8, I9: nothing arrived twice, and where nobody knows a person is asked, whose word is enough."""
     check_intents(found)
@@ -417,6 +439,9 @@ OPERATIONS = {
         begin_delivery,
         (check_sound, check_intents),
         (check_delivered, check_nothing_is_left_over),
+    ),
+    "tell": Operation(
+        begin_telling, (check_sound, check_noted), (check_told, check_nothing_is_left_over)
     ),
     "deliver-unrecognised": Operation(
         begin_delivery,

@@ -34,6 +34,8 @@ FLOWS = {
     "delivery.committing": "deliver",
     "mark.written": "deliver",
     "delivery.sent": "deliver",
+    "notice.noted": "tell",
+    "notice.told": "tell",
     "backup.written": "backup",
     "backup.placed": "backup",
     "restore.prepared": "restore",

@@ -21,7 +21,7 @@ from artbot.daemon.run import Daemon
 from artbot.daemon.supervision import BEAT_EVERY_S, Supervision
 from artbot.errors import SchedulerDied
 from artbot.publishing.channels import settings_models
-from artbot.publishing.channels.webhook import new_secret
+from artbot.publishing.signatures import SharedSecret
 from artbot.worker import hold_worker
 from artbot.workplace import Workplace
 from tests.conftest import Consumer, Place, wait_for
@@ -170,7 +170,7 @@ def test_a_secret_mended_in_its_file_is_used_by_the_daemon_that_runs(
 ) -> None:
     """The receiver knows the right one, the daemon began with another."""
     file = painted.root / "secrets/webhook"
-    right, wrong = file.read_text(), new_secret(bytes(32))
+    right, wrong = file.read_text(), SharedSecret(bytes(32)).text
     file.write_text(wrong)
     painted.configure((painted.root / "artbot.toml").read_text() + consumer.channel())
     daemon = painted.start("daemon")
@@ -180,7 +180,9 @@ def test_a_secret_mended_in_its_file_is_used_by_the_daemon_that_runs(
         wait_for(lambda: painted.json("channels", "list")[0]["state"] == "paused")
         file.write_text("half a sec")
         resumed = painted.run("channels", "resume", "example")
-        resumed.refused(0, "nothing can be sent yet: channels.example: the secret must be whsec_")
+        resumed.refused(
+            0, "nothing can be sent yet: channels.example: line 1 of the secret must be whsec_"
+        )
         wait_for(lambda: "not sent" in (painted.json("deliveries", "list")[0]["last_error"] or ""))
         file.write_text(right)
         resumed = painted.run("channels", "resume", "example")

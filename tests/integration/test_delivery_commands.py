@@ -202,7 +202,7 @@ def test_a_paused_channel_waits_with_everything_until_it_is_resumed(
     assert consumer.verdicts() == []
     status = stocked.run("status").out
     assert "channel example is paused: the server moves (artbot channels resume example)" in status
-    assert "the next at" not in status
+    assert ", the next " not in status
     stocked.run("deliveries", "retry", "1").refused(1, "waits for its channel", "the server moves")
     stocked.run("channels", "resume", "example").refused(0, "example is open")
     assert stocked.run("publish").code == 0

@@ -220,8 +220,12 @@ PREPARATION = (
     " created_at) VALUES (1, 'studio', 'msg_1', 'queued', 0, 'x', 'x')",
     "INSERT INTO attempts (delivery_id, started_at, body_sha256, outcome, epoch)"
     " VALUES (1, 'x', 'b', 'unknown', 1)",
+    "UPDATE deliveries SET on_hold = true",
     "INSERT INTO interventions (act, by, via, at) VALUES ('retry', 'b', 'c', 'x')",
     "INSERT INTO channels (name, state, changed_at, num_failures) VALUES ('studio', 'active', 'x', 0)",
+    "INSERT INTO notices (key, recipient, kind, subject, data, state, created_at, next_at, num_attempts)"
+    " VALUES ('msg_1', 'studio', 'batch.ready', 's', '{}', 'waiting', 'x', 'x', 0)",
+    "UPDATE notices SET state = 'given_up'",
 )
 REFUSED = {
     "INSERT INTO batches (key, schedule, local_date, number, state, num_candidates, due_at, planned_at,"
@@ -231,11 +235,14 @@ REFUSED = {
     "UPDATE candidates SET state = 'published'": "no such move of a candidate",
     "UPDATE deliveries SET state = 'delivered', delivered_at = 'x'": "no such move of a delivery",
     "UPDATE channels SET state = 'gone', reason = 'r'": "no such move of a channel",
+    "UPDATE notices SET state = 'waiting'": "no such move of a notice",
+    "UPDATE notices SET subject = 't'": "the key of a notice never changes",
     "UPDATE candidates SET seed = 1": "what a candidate is made from never changes",
     "UPDATE candidates SET recipe = '{}'": "what a candidate is made from never changes",
     "UPDATE candidates SET name = 'x' WHERE id = 1": "what a candidate is made from never changes",
     "UPDATE deliveries SET delivery_key = 'msg_2'": "the key of a delivery never changes",
     "UPDATE deliveries SET channel = 'other'": "the key of a delivery never changes",
+    "UPDATE deliveries SET state = 'sending'": "what is on hold is not sent",
     "UPDATE attempts SET outcome = 'delivered'": "an attempt that ended never changes",
     "UPDATE decisions SET now = 'rejected'": "decisions are only ever added to",
     "UPDATE interventions SET reason = 'x'": "interventions are only ever added to",

@@ -11,30 +11,43 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from artbot.config import ScheduleSettings
+from artbot.config import AlertSettings, ScheduleSettings
 from artbot.domain.candidate import CandidateState
+from artbot.domain.channel import ChannelState
 from artbot.domain.delivery import FOR_EVER, SETTLED, DeliveryState
+from artbot.domain.notice import NoticeKind
+from artbot.domain.slots import Timetable, parse_slot
+from artbot.errors import ConfigError
 from artbot.mark import write_mark
+from artbot.publishing.acts import log_of_channel
+from artbot.publishing.alerts import Fared
 from artbot.publishing.channels import Outlet, Parcel, Post, Receipt, Sender
 from artbot.publishing.interventions import Actor, replay
+from artbot.publishing.notices import Notices, Operator, Subscriber, list_notices, note, tell_due
 from artbot.publishing.outbox import Outbox, deliver_due, has_due, recover_interrupted
+from artbot.publishing.queue import hold, move, read_queue, rearrange, release, spread
 from artbot.publishing.reading import count_by_state, get_delivery, list_deliveries
+from artbot.publishing.standing import get_standing, stop
 from artbot.review.decisions import Author, approve, expire, reject, undo
 from artbot.review.reading import find_candidate, get_candidate, list_candidates
 from artbot.status import read_status
 from artbot.studio.planning import ensure_due, give_up_on_old
+from artbot.upkeep.needs import unheard_alerts
 from artbot.upkeep.story import tell
 from artbot.workplace import Workplace
 from benchmarks.load import open_filled, plan, watched
+from db.models import Batch
 from tests.unit.service.kit import png
 
 ANNA = Author("anna", "test")
-LARGE = ("candidates", "deliveries", "decisions", "attempts")
+LARGE = ("candidates", "deliveries", "decisions", "attempts", "notices")
 
 
 class Takes(Sender):
@@ -116,9 +129,69 @@ def send_again(workplace: Workplace) -> None:
     replay(workplace.database, "studio", {"studio": FOR_EVER}, since, actor, workplace.clock())
 
 
+TIMETABLES = {"studio": Timetable((parse_slot("daily 12:00"),), ZoneInfo("UTC"))}
+
+
+def use_the_queue(workplace: Workplace) -> None:
+    """Look, move, hold back, let go."""
+    database, now = workplace.database, workplace.clock()
+    with closing(sqlite3.connect(path_of(workplace))) as connection, connection:
+        (number,) = connection.execute(
+            "SELECT min(id) FROM deliveries WHERE state IN ('queued', 'failed') AND channel = 'studio'"
+        ).fetchone()
+        connection.execute("UPDATE deliveries SET state = 'queued' WHERE id = ?", (number,))
+    actor = Actor("anna", "test")
+    move(database, TIMETABLES, number, None, actor, now)
+    move(database, TIMETABLES, number, now + timedelta(days=400), actor, now)
+    hold(database, number, actor, now)
+    release(database, TIMETABLES, number, actor, now)
+    read_queue(database, ["studio", "friends"], TIMETABLES, now, 14)
+
+
+def miss_slots(workplace: Workplace) -> None:
+    with closing(sqlite3.connect(path_of(workplace))) as connection, connection:
+        connection.execute(
+            "UPDATE deliveries SET state = 'queued', next_at = delivered_at WHERE id IN (SELECT id FROM "
+            "deliveries WHERE state = 'delivered' AND channel = 'studio' ORDER BY id LIMIT 3)"
+        )
+    assert spread(workplace.database, TIMETABLES, workplace.clock())
+    with workplace.database.write() as session:
+        rearrange(session, "studio", TIMETABLES["studio"], workplace.clock(), workplace.clock())
+
+
 def begin_work(workplace: Workplace) -> None:
     with workplace.work("test"):
         workplace.keep_working()
+
+
+def tell_everybody(workplace: Workplace) -> None:
+    """All that can be told, to the operator and to a webhook that is not there."""
+    kinds = frozenset(NoticeKind)
+
+    def hang_up() -> Sender:
+        raise ConfigError("nobody is there")
+
+    needs = Notices(
+        workplace.database,
+        workplace.clock,
+        lambda: 0.0,
+        {"friends": Subscriber(kinds - {"channel.stopped", "nothing.approved"}, hang_up)},
+        Operator(kinds, 3, lambda message: [Fared(1, "JSON", True, "")]),
+    )
+    with workplace.database.write() as session:
+        day = session.query(Batch).order_by(Batch.id.desc()).limit(1).one()
+        day.finished_at = workplace.clock()
+        standing = get_standing(session, "friends", workplace.clock())
+        stop(standing, ChannelState.PAUSED, "it is gone", workplace.clock())
+        log_of_channel(
+            session, "pause", Actor("artbot", "test"), workplace.clock(), "friends", "", "paused"
+        )
+    assert note(needs)
+    assert tell_due(needs, lambda one: None, lambda: False)
+    alerts = AlertSettings(urls_file=Path("secrets/alerts"))
+    settings = workplace.settings.model_copy(update={"alerts": alerts})
+    assert unheard_alerts(replace(workplace, settings=settings)) == []
+    assert list_notices(workplace.database, 20)
 
 
 ASKED: dict[str, Callable[[Workplace], object]] = {
@@ -142,12 +215,15 @@ ASKED: dict[str, Callable[[Workplace], object]] = {
     "sending": send,
     "recovery": interrupt_and_recover,
     "replay": send_again,
+    "the queue": use_the_queue,
+    "missed slots": miss_slots,
     "a work's story": lambda w: tell(w.database, 1),
     "decisions": decide,
     "planning": lambda w: ensure_due(
         w.database, {"nightly": ScheduleSettings.model_validate({"at": "23:00"})}, w.clock()
     ),
     "giving up": lambda w: give_up_on_old(w.database, w.clock()),
+    "notices": tell_everybody,
     "expiry": lambda w: expire(w.review, 30),
     "the worker's start": begin_work,
 }

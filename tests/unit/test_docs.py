@@ -101,7 +101,7 @@ def test_the_channel_in_the_documents_is_a_whole_channel(tmp_path: Path) -> None
     imports = (
         "from datetime import datetime\n"
         "from pathlib import Path\n"
-        "from typing import Literal\nfrom artbot.config import Section\n"
+        "from typing import Literal\nfrom artbot.config import ChannelSettings\n"
         "from artbot.errors import Unavailable\nfrom artbot.files import write_atomically\n"
         "from artbot.domain.delivery import FOR_EVER\n"
         "from artbot.publishing.channels import Channel, Parcel, Post, Receipt, Sender\n"

@@ -20,9 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artbot.config import Section, Settings
+from artbot.config import ChannelSettings, PictureFrom, Section, Settings
 from artbot.domain.delivery import Protection
-from artbot.errors import ConfigError, Unavailable
+from artbot.domain.slots import Timetable
+from artbot.errors import ConfigError, Rejected, Unavailable
 
 if TYPE_CHECKING:
     from artbot.publishing.work import Picture, Work
@@ -37,7 +38,9 @@ class Post:
     picture: Picture | None = None
     """The rendition: the picture as this channel gets it."""
     body: bytes = b""
-    """The exact request, where that is all there is (a webhook)."""
+    """What is sent, where that is all there is (a webhook's event, without the envelope it may get)."""
+    also: tuple[tuple[str, str], ...] = ()
+    """What is shown in places of its own: `("warning", "Flashing colours")`, `("language", "en")`."""
 
     @property
     def sha256(self) -> str:
@@ -45,7 +48,8 @@ class Post:
         if self.body:
             return hashlib.sha256(self.body).hexdigest()
         picture = self.picture.sha256 if self.picture else ""
-        return hashlib.sha256("\0".join((self.text, self.alt, picture)).encode()).hexdigest()
+        parts = (self.text, self.alt, picture, *(part for one in self.also for part in one))
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 @dataclass
@@ -104,6 +108,9 @@ class Sender:
     Whatever a step raises is one of artbot.errors.DeliveryError: Rejected, Unavailable, OutcomeUnknown.
     """
 
+    put_public: Callable[[Picture, datetime, Callable[[], None]], None] | None = None
+    """(picture, now, alive): Channel.put_public of the channel named by `picture_from`, if one is."""
+
     def prepare(self, parcel: Parcel, now: datetime) -> None:
         """Do what shows nothing to anybody and may be done again. An outcome that is unknown here only
         means that it is done again."""
@@ -118,9 +125,18 @@ class Sender:
         raise NotImplementedError
 
     def check(self, now: datetime) -> str:
-        """Ask what only the right credentials may ask, and show nothing to anybody; what they are for, in
-        words: `the bot @painter may post to @paintings`."""
+        """Ask what only the right credentials may ask, so that nobody is shown or sent anything; what they are
+        for, in words: `the bot @painter may post to @paintings`."""
         raise NotImplementedError
+
+    def test(self, now: datetime) -> str:
+        """The same, by sending something that is shown to nobody, where that alone proves the credentials."""
+        return self.check(now)
+
+    def remarks(self, now: datetime) -> list[str]:
+        """What keeps no work from going out and should be put right all the same: an account that is not
+        marked as a bot, a token that soon expires. Each names the setting. To be asked after `check`."""
+        return []
 
 
 @dataclass(frozen=True)
@@ -137,6 +153,13 @@ class Channel:
     """(settings, workplace) -> Sender, for one attempt. Raises ConfigError when the secret cannot be had."""
     protection: Protection
     """What keeps a work from being posted twice when an answer is lost."""
+    public_picture: Callable[[Any, Work], Picture] | None = None
+    """(settings, work) -> the picture as it shows it to everybody, with its address: what other channels pass
+    on (`picture_from`). Only where the settings are an artbot.config.PublicPictures. Raises Rejected."""
+    put_public: Callable[[Any, Path, Picture, datetime, Callable[[], None]], None] | None = None
+    """(settings, workplace, picture, now, alive): put another channel's picture beside those, named by its
+    content and linked by nothing; it may be there already. Where `public_picture` is. Raises DeliveryError,
+    ConfigError."""
 
 
 @dataclass(frozen=True)
@@ -172,13 +195,25 @@ def outlets(settings: Settings) -> dict[str, Outlet]:
     kinds = channel_kinds()
     return {
         name: Outlet(
-            compose=partial(kinds[chosen.type].compose, chosen),
-            open=partial(_open, name, kinds[chosen.type], chosen, settings.root),
+            compose=partial(_compose, settings, kinds, chosen),
+            open=partial(_open, settings, kinds, name),
             protection=kinds[chosen.type].protection,
             sign=partial(_sign, settings),
         )
         for name, chosen in settings.channels.items()
     }
+
+
+def _compose(settings: Settings, kinds: Mapping[str, Channel], chosen: Any, work: Work) -> Post:
+    if isinstance(chosen, PictureFrom) and chosen.picture_from is not None:
+        source = settings.channels[chosen.picture_from]
+        show = kinds[source.type].public_picture
+        assert show is not None  # artbot.config lets no other through
+        try:
+            work = replace(work, public_picture=show(source, work))
+        except Rejected as error:
+            raise Rejected(f"{chosen.picture_from} does not show it: {error}") from error
+    return kinds[chosen.type].compose(chosen, work)
 
 
 def _sign(settings: Settings, work: Work) -> Work:
@@ -191,16 +226,33 @@ def _sign(settings: Settings, work: Work) -> Work:
     return replace(work, creator=settings.provenance.creator, signer=signer)
 
 
-def _open(name: str, kind: Channel, settings: Any, workplace: Path) -> Sender:
+def _open(settings: Settings, kinds: Mapping[str, Channel], name: str) -> Sender:
+    chosen = settings.channels[name]
     try:
-        return kind.open(settings, workplace)
+        sender = kinds[chosen.type].open(chosen, settings.root)
     except ConfigError as error:
         raise ConfigError(f"channels.{name}: {error}") from error
+    if isinstance(chosen, PictureFrom) and chosen.picture_from is not None:
+        source = settings.channels[chosen.picture_from]
+        put_public = kinds[source.type].put_public
+        assert put_public is not None  # artbot.config lets no other through
+        sender.put_public = partial(put_public, source, settings.root)
+    return sender
 
 
 def protections(settings: Settings) -> dict[str, Protection]:
     """Of every configured channel."""
     return {name: outlet.protection for name, outlet in outlets(settings).items()}
+
+
+def timetables(settings: Settings) -> dict[str, Timetable]:
+    """Of every configured channel that has slots; through the others works go out at once."""
+    found = {
+        name: chosen.timetable
+        for name, chosen in settings.channels.items()
+        if isinstance(chosen, ChannelSettings)
+    }
+    return {name: timetable for name, timetable in found.items() if timetable is not None}
 
 
 def open_channel(settings: Settings, name: str) -> Sender:

@@ -14,19 +14,19 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlencode, urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
 from artbot.domain.delivery import FOR_EVER
 from artbot.errors import DeliveryError, OutcomeUnknown, Rejected, Unavailable
-from artbot.publishing.address import is_loopback
+from artbot.publishing.address import PRIVATE, is_loopback, is_private_host
 from artbot.publishing.channels import Channel, Parcel, Post, Receipt, Sender
 from artbot.publishing.posting import PostSettings, compose_post
 from artbot.publishing.words import Limit, Unit, count
@@ -116,6 +116,12 @@ class BlueskySettings(PostSettings):
     allow_private: bool = False
     """The server is on this machine or in the person's own network."""
 
+    @model_validator(mode="after")
+    def _reachable_service(self) -> Self:
+        if not self.allow_private and is_private_host(urlsplit(self.service).hostname or ""):
+            raise ValueError(f"service {self.service!r} {PRIVATE}")
+        return self
+
 
 @dataclass(frozen=True)
 class Session:
@@ -175,9 +181,15 @@ class BlueskySender(Sender):
 
     def check(self, now: datetime) -> str:
         session = self._sign_in(now)
-        is_bot = "bot" in self._profile_labels(session, now)
-        said = "says" if is_bot else "does not say"
-        return f"{self._settings.account} may post at {session.server}; its profile {said} that it is a bot"
+        return f"{self._settings.account} may post at {session.server}"
+
+    def remarks(self, now: datetime) -> list[str]:
+        session = _sessions.get(self._key) or self._sign_in(now)
+        if "bot" in self._profile_labels(session, now):
+            return []
+        return [
+            "the profile does not say that a bot posts there: say so in Settings, Account, Automation label"
+        ]
 
     def prepare(self, parcel: Parcel, now: datetime) -> None:
         """Sign in if need be, and upload the picture: a server forgets what no post refers to."""
@@ -416,7 +428,9 @@ class BlueskySender(Sender):
 
 def compose(settings: BlueskySettings, work: Work) -> Post:
     limits = _picture_limits(MAX_BLOB_BYTES)
-    return compose_post(settings, work, text=TEXT, alt=ALT, picture=limits, has_warning=False)
+    post = compose_post(settings, work, text=TEXT, alt=ALT, picture=limits, also=("language",))
+    label = (("label", settings.warning_label),) if work.warning else ()
+    return replace(post, also=(*post.also, *label))
 
 
 def _picture_limits(max_bytes: int) -> PictureLimits:

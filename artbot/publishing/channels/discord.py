@@ -89,7 +89,7 @@ def compose(settings: DiscordSettings, work: Work) -> Post:
     from artbot.publishing.renditions import PictureLimits
 
     limits = PictureLimits(max_bytes=MAX_BYTES)
-    return compose_post(settings, work, text=TEXT, alt=ALT, picture=limits, has_warning=False)
+    return compose_post(settings, work, text=TEXT, alt=ALT, picture=limits)
 
 
 def _judge(answer: Answer, now: datetime) -> None:

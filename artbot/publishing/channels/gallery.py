@@ -16,22 +16,22 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from artbot.config import HomePath
+from artbot.config import HomePath, PublicPictures
 from artbot.domain.delivery import FOR_EVER
 from artbot.errors import OutcomeUnknown, Rejected, Unavailable
 from artbot.publishing.buckets import BucketKeys, open_bucket, public_url
 from artbot.publishing.channels import Channel, Parcel, Post, Receipt, Sender
-from artbot.publishing.posting import PostSettings, compose_post
+from artbot.publishing.posting import RECORDED, PostSettings, compose_post
 from artbot.publishing.words import check_template
 
 if TYPE_CHECKING:
     from artbot.publishing.gallery.pages import Look
     from artbot.publishing.gallery.places import Place
     from artbot.publishing.gallery.records import Record
-    from artbot.publishing.work import Work
+    from artbot.publishing.work import Picture, Work
 
 
-class GallerySettings(PostSettings, BucketKeys):
+class GallerySettings(PostSettings, BucketKeys, PublicPictures):
     """[channels.NAME] with type = "gallery"."""
 
     type: Literal["gallery"]
@@ -154,17 +154,30 @@ def compose(settings: GallerySettings, work: Work) -> Post:
     from artbot.publishing.renditions import PictureLimits
 
     limits = PictureLimits(media_types=("image/png",))
-    return compose_post(settings, work, text=(), alt=(), picture=limits)
+    return compose_post(settings, work, text=(), alt=(), picture=limits, also=RECORDED)
 
 
-def picture_url(settings: GallerySettings, work: Work) -> str:
-    """Where the work's picture can be fetched from, once it hangs: for channels that pass on an address instead
-    of a file. Raises Rejected if the gallery can never show it."""
+def public_picture(settings: GallerySettings, work: Work) -> Picture:
+    """With the address it has once it hangs. Raises Rejected if the gallery can never show it."""
     from artbot.publishing.gallery.records import facts_of
 
     picture = compose(settings, work).picture
     assert picture is not None
-    return f"{settings.url}/{facts_of(picture).file}"
+    return replace(picture, url=f"{settings.url}/{facts_of(picture).file}")
+
+
+def put_public(
+    settings: GallerySettings,
+    workplace: Path,
+    picture: Picture,
+    now: datetime,
+    alive: Callable[[], None],
+) -> None:
+    """Beside the gallery's own pictures; no page shows it. Raises DeliveryError, ConfigError."""
+    from artbot.publishing.gallery.records import facts_of
+
+    place = GallerySender(settings, workplace)._place(now, alive)
+    place.write_picture(facts_of(picture).file, picture.content)
 
 
 CHANNEL = Channel(
@@ -173,4 +186,6 @@ CHANNEL = Channel(
     compose=compose,
     open=GallerySender,
     protection=FOR_EVER,  # fixed names: whoever writes again writes the same
+    public_picture=public_picture,
+    put_public=put_public,
 )

@@ -67,6 +67,8 @@ class Limits:
     max_bytes: int | None = None
     max_pixels: int | None = None
     media_types: tuple[str, ...] | None = None
+    marks_bots: bool = True
+    """Whether an account can say that it is a bot's. Pixelfed's never does (its AccountTransformer)."""
 
 
 known_limits: dict[str, tuple[datetime, Limits]] = {}
@@ -136,12 +138,15 @@ class MastodonSender(Sender):
 
     def check(self, now: datetime) -> str:
         account = self._account(now)
-        limits = self._limits(now)
-        settings = self._settings
-        words = [f"posts as @{account.get('acct')}, {account.get('url')}"]
-        if account.get("bot") is False:
-            words.append(
-                "its profile does not say that it is a bot (Preferences, Profile, 'This is an automated account')"
+        return f"posts as @{account.get('acct')}, {account.get('url')}"
+
+    def remarks(self, now: datetime) -> list[str]:
+        settings, limits = self._settings, self._limits(now)
+        found = []
+        if limits.marks_bots and self._account(now).get("bot") is False:
+            found.append(
+                'the profile does not say that a bot posts there: tick "This is an automated account" in '
+                "Preferences, Public profile"
             )
         for key, has, may in (
             ("max_chars", settings.max_chars, limits.max_chars),
@@ -149,8 +154,8 @@ class MastodonSender(Sender):
             ("max_bytes", settings.max_bytes, limits.max_bytes),
         ):
             if may is not None and has > may:
-                words.append(f"the server takes less than the table says: write {key} = {may}")
-        return "; ".join(words)
+                found.append(f"the server takes less than the table says: write {key} = {may}")
+        return found
 
     def _is_uploaded(self, parcel: Parcel, now: datetime) -> bool:
         """Whether the picture that an earlier attempt uploaded can be posted; waits while it is processed.
@@ -377,6 +382,7 @@ def compose(settings: MastodonSettings, work: Work) -> Post:
         text=(chars,),
         alt=(Limit(settings.max_alt_chars),),
         picture=PictureLimits(max_bytes=settings.max_bytes, max_pixels=MAX_PIXELS),
+        also=("warning", "language"),
     )
     if work.warning:  # Mastodon counts both together (StatusLengthValidator)
         check("text together with the content warning", work.warning + post.text, (chars,))
@@ -424,6 +430,7 @@ def _limits_in(instance: Mapping[str, Any]) -> Limits:
         max_bytes=number("media_attachments", "image_size_limit"),
         max_pixels=number("media_attachments", "image_matrix_limit"),
         media_types=tuple(str(one) for one in types) if isinstance(types, list) and types else None,
+        marks_bots="pixelfed" not in str(instance.get("version")).lower(),
     )
 
 

@@ -281,7 +281,7 @@ def compose(settings: MatrixSettings, work: Work) -> Post:
     from artbot.publishing.renditions import PictureLimits
 
     limits = PictureLimits(max_bytes=settings.max_bytes)
-    post = compose_post(settings, work, text=BODY, alt=BODY, picture=limits, has_warning=False)
+    post = compose_post(settings, work, text=BODY, alt=BODY, picture=limits)
     if work.alt not in post.text:
         post = replace(post, text=f"{post.text}\n\n{work.alt}".strip())
         check("text together with the alt text", post.text, BODY)

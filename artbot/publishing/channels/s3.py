@@ -5,26 +5,29 @@ Both are put there only if nothing is (If-None-Match): what is there already sta
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, model_validator
 
+from artbot.config import PublicPictures
 from artbot.domain.delivery import FOR_EVER
 from artbot.errors import OutcomeUnknown, Unavailable
 from artbot.publishing.buckets import BucketKeys, open_bucket, public_url
 from artbot.publishing.channels import Channel, Parcel, Post, Receipt, Sender
-from artbot.publishing.posting import PostSettings, compose_post
+from artbot.publishing.posting import RECORDED, PostSettings, compose_post
 from artbot.publishing.words import check_template
 
 if TYPE_CHECKING:
     from artbot.publishing.buckets import Bucket
     from artbot.publishing.gallery.records import Record
-    from artbot.publishing.work import Work
+    from artbot.publishing.work import Picture, Work
 
 
-class S3Settings(PostSettings, BucketKeys):
+class S3Settings(PostSettings, BucketKeys, PublicPictures):
     """[channels.NAME] with type = "s3"."""
 
     type: Literal["s3"]
@@ -110,7 +113,32 @@ def compose(settings: S3Settings, work: Work) -> Post:
     from artbot.publishing.renditions import PictureLimits
 
     limits = PictureLimits(media_types=("image/png",))
-    return compose_post(settings, work, text=(), alt=(), picture=limits)
+    return compose_post(settings, work, text=(), alt=(), picture=limits, also=RECORDED)
+
+
+def public_picture(settings: S3Settings, work: Work) -> Picture:
+    """With the address it has once it is put there. Raises Rejected if it never can be."""
+    from artbot.publishing.gallery.records import facts_of
+
+    picture = compose(settings, work).picture
+    assert picture is not None
+    return replace(picture, url=f"{settings.url}/{facts_of(picture).file}")
+
+
+def put_public(
+    settings: S3Settings,
+    workplace: Path,
+    picture: Picture,
+    now: datetime,
+    alive: Callable[[], None],
+) -> None:
+    """Beside the pictures of the works; no facts name it. Raises DeliveryError, ConfigError."""
+    from artbot.publishing.gallery.places import FOR_EVER as KEEP
+    from artbot.publishing.gallery.records import facts_of
+
+    facts, bucket = facts_of(picture), S3Sender(settings, workplace)._bucket(now)
+    bucket.put_new(facts.file, picture.content, picture.media_type, KEEP)
+    alive()
 
 
 CHANNEL = Channel(
@@ -119,4 +147,6 @@ CHANNEL = Channel(
     compose=compose,
     open=S3Sender,
     protection=FOR_EVER,  # If-None-Match, under the name that the work has for ever
+    public_picture=public_picture,
+    put_public=put_public,
 )

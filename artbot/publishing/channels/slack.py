@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -175,10 +176,10 @@ def compose(settings: SlackSettings, work: Work) -> Post:
     from artbot.publishing.renditions import PictureLimits
 
     limits = PictureLimits(max_bytes=MAX_BYTES)
-    post = compose_post(settings, work, text=TEXT, alt=ALT, picture=limits, has_warning=False)
+    post = compose_post(settings, work, text=TEXT, alt=ALT, picture=limits, also=("title",))
     # The three characters of Slack's own markup ("Formatting text").
     text = post.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return Post(text, post.alt, post.picture)
+    return replace(post, text=text)
 
 
 def _judge(answer: Answer, now: datetime) -> None:

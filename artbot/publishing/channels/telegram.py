@@ -123,7 +123,7 @@ def compose(settings: TelegramSettings, work: Work) -> Post:
         limits = PictureLimits(max_bytes=MAX_DOCUMENT_BYTES)
     else:
         limits = PictureLimits(max_bytes=MAX_PHOTO_BYTES, max_side_px=MAX_SIDES_PX // 2)
-    post = compose_post(settings, work, text=TEXT, alt=(), picture=limits, has_warning=False)
+    post = compose_post(settings, work, text=TEXT, alt=(), picture=limits)
     picture = post.picture
     assert picture is not None
     short, long = sorted((picture.width_px, picture.height_px))

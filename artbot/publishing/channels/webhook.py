@@ -1,16 +1,11 @@
 """A webhook by the Standard Webhooks 1.0 rules: signed, the same id for every attempt.
 
-The signature is HMAC-SHA256 over `id.timestamp.body` (standardwebhooks specification, "Signature
-scheme"); the timestamp is that of the attempt, so every attempt is signed anew.
+The timestamp that is signed is that of the attempt, so every attempt is signed anew (artbot.publishing.signatures).
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import secrets
-import socket
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -18,25 +13,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-from artbot.config import SecretReference
+from artbot.config import PictureFrom, SecretReference
 from artbot.domain.delivery import FOR_EVER
-from artbot.errors import ConfigError, Rejected
-from artbot.publishing.address import is_loopback, is_public
+from artbot.errors import Rejected
+from artbot.publishing.address import PRIVATE, is_loopback, is_private_host
 from artbot.publishing.channels import Channel, Parcel, Post, Receipt, Sender
+from artbot.publishing.signatures import Secret, parse_secrets, sign
 from artbot.redaction import register_secret
 
 if TYPE_CHECKING:
-    from artbot.publishing.http import Answer
+    from artbot.publishing.http import Answer, Door
     from artbot.publishing.work import Work
 
-SECRET_PREFIX = "whsec_"  # noqa: S105  the form of a secret, not one
-SECRET_BYTES = (24, 64)
-"""Shortest and longest key the specification allows."""
+Format = Literal["standard", "cloudevents"]
+MEDIA_TYPES: dict[Format, str] = {
+    "standard": "application/json",
+    "cloudevents": "application/cloudevents+json",
+}
 
 
-class WebhookSettings(SecretReference):
+class WebhookSettings(SecretReference, PictureFrom):
     """[channels.NAME] with type = "webhook"."""
 
     type: Literal["webhook"]
@@ -48,6 +46,14 @@ class WebhookSettings(SecretReference):
     proxy: str | None = Field(default=None, examples=["http://proxy.example.org:8080"])
     """`http://HOST:PORT` that everything goes through. The environment's proxies are not used. A password
     (`http://USER:PASSWORD@HOST:PORT`) is kept out of logs and the database like any other secret."""
+    picture: Literal["inline", "url"] = "inline"
+    """Inside of the event, or as the address that another channel shows it at (`picture_from`)."""
+    inline_limit_bytes: int = Field(default=2_000_000, ge=1, le=50_000_000)
+    """A larger picture is refused at the approval. In the event it takes a third more."""
+    format: Format = "standard"
+    """`cloudevents`: the same events in the envelope of CloudEvents 1.0."""
+    notices: tuple[Literal["batch.ready", "delivery.failed"], ...] = ()
+    """What else is told besides the works."""
 
     @model_validator(mode="after")
     def _usable_url(self) -> Self:
@@ -58,10 +64,8 @@ class WebhookSettings(SecretReference):
             raise ValueError(
                 f"url{_quoted(self.url)} is no web address; write https://HOST/PATH (on this machine http://127.0.0.1:PORT/PATH)"
             )
-        if not self.allow_private and _is_private(parts.hostname):
-            raise ValueError(
-                f"url{_quoted(self.url)} is in a private network or on this machine; if that is meant, say allow_private = true"
-            )
+        if not self.allow_private and is_private_host(parts.hostname):
+            raise ValueError(f"url{_quoted(self.url)} {PRIVATE}")
         if parts.scheme == "http" and not self.allow_http and not _is_this_machine(parts.hostname):
             raise ValueError(
                 f"url{_quoted(self.url)} is not encrypted; use https, or say allow_http = true if the way there is yours"
@@ -77,86 +81,117 @@ class WebhookSettings(SecretReference):
             raise ValueError(f"proxy{_quoted(self.proxy)} is no address; write http://HOST:PORT")
         return self
 
+    @model_validator(mode="after")
+    def _usable_picture(self) -> Self:
+        if self.picture == "url":
+            if self.picture_from is None:
+                raise ValueError(
+                    'picture = "url" needs picture_from = "NAME": the gallery or s3 channel that shows the works'
+                )
+            if "inline_limit_bytes" in self.model_fields_set:
+                raise ValueError('inline_limit_bytes has no effect with picture = "url"')
+        elif self.picture_from is not None:
+            raise ValueError('picture_from has no effect without picture = "url"')
+        return self
+
 
 class WebhookSender(Sender):
     """Signs and posts events to one endpoint."""
 
     def __init__(
-        self, url: str, key: bytes, *, allow_private: bool, proxy: str | None = None
+        self,
+        url: str,
+        *signers: Secret,
+        allow_private: bool,
+        proxy: str | None = None,
+        format: Format = "standard",
     ) -> None:
         self._url = url
-        self._key = key
+        self._signers = signers
         self._allow_private = allow_private
         self._proxy = proxy
+        self._format = format
 
     def check(self, now: datetime) -> str:
-        """Send a `test` event, signed like any other."""
-        from artbot.publishing.event import event_bytes, test_event
+        """Only whether the receiver can be reached: what it thinks of the signature, it says to an event."""
+        self._door().reach(self._url, now)
+        return "the receiver can be reached"
 
-        message_id = f"msg_test_{secrets.token_hex(8)}"
-        answer = self._post(message_id, event_bytes(test_event(now)), now, lambda: False)
-        return f"the receiver took a test event ({answer.said})"
+    def test(self, now: datetime) -> str:
+        """Send a `test` event, signed like any other."""
+        from artbot.publishing.event import test_event
+
+        receipt = self.tell(f"msg_test_{secrets.token_hex(8)}", test_event(now), now)
+        said = f"{receipt.status}: {receipt.detail}" if receipt.detail else f"{receipt.status}"
+        return f"the receiver took a test event ({said})"
+
+    def tell(self, message_id: str, event: BaseModel, now: datetime) -> Receipt:
+        """Send one of the events of artbot.publishing.event, which the receiver may have already under this id.
+
+        Raises Rejected, Unavailable, OutcomeUnknown.
+        """
+        from artbot.publishing.event import event_bytes
+
+        answer = self._post(message_id, event_bytes(event), now, lambda: False)
+        return Receipt(answer.status, answer.excerpt)
+
+    def prepare(self, parcel: Parcel, now: datetime) -> None:
+        """Nothing, but to put a picture that is linked where it can be fetched."""
+        from artbot.publishing.shown import make_public
+
+        if (picture := parcel.post.picture) is not None and picture.url is not None:
+            make_public(self.put_public, picture, self._door(), now, parcel.alive)
 
     def commit(self, parcel: Parcel, now: datetime) -> Receipt:
         answer = self._post(parcel.delivery_key, parcel.post.body, now, parcel.is_too_late)
         return Receipt(answer.status, answer.excerpt)
 
     def _post(
-        self, message_id: str, body: bytes, now: datetime, is_too_late: Callable[[], bool]
+        self, message_id: str, event: bytes, now: datetime, is_too_late: Callable[[], bool]
     ) -> Answer:
-        from artbot.publishing.http import Door  # requests: only who sends needs it
+        from artbot.publishing.event import cloud_event
 
         timestamp = int(now.timestamp())
+        body = cloud_event(event, message_id) if self._format == "cloudevents" else event
+        signatures = [sign(signer, message_id, timestamp, body) for signer in self._signers]
         headers = {
-            "Content-Type": "application/json",
+            "Content-Type": MEDIA_TYPES[self._format],
             "webhook-id": message_id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": sign(self._key, message_id, timestamp, body),
+            "webhook-signature": " ".join(signatures),
         }
         try:
-            return Door(self._allow_private, self._proxy).request(
+            return self._door().request(
                 "POST", self._url, body, headers, now, is_too_late=is_too_late
             )
         except Rejected as rejected:
             if rejected.status in (401, 403):
-                hint = f"{rejected} (does the receiver have the same secret?)"
+                hint = f"{rejected} (does the receiver have the same secret, or its public key?)"
                 raise Rejected(hint, status=rejected.status) from rejected
             raise
+
+    def _door(self) -> Door:
+        from artbot.publishing.http import Door  # requests: only who sends needs it
+
+        return Door(self._allow_private, self._proxy)
 
 
 def compose(settings: WebhookSettings, work: Work) -> Post:
     from artbot.publishing.event import artwork_published, event_bytes
     from artbot.publishing.renditions import PictureLimits, rendition
 
-    picture = rendition(work, PictureLimits(("image/png",)))
+    if settings.picture == "url":
+        picture = work.public_picture
+        assert picture is not None
+    else:
+        picture = rendition(work, PictureLimits(("image/png",)))
+        if len(picture.content) > settings.inline_limit_bytes:
+            raise Rejected(
+                f"the picture has {len(picture.content):,} bytes, and inline_limit_bytes is "
+                f'{settings.inline_limit_bytes:,}; let it be fetched instead (picture = "url"), or raise the limit'
+            )
     event = artwork_published(replace(work, picture=picture))
     return Post(alt=work.alt, picture=picture, body=event_bytes(event))
-
-
-def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
-    """The `v1` signature over the exact bytes sent; `timestamp` in Unix seconds."""
-    signed = f"{message_id}.{timestamp}.".encode() + body
-    return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
-
-
-def parse_secret(secret: str) -> bytes:
-    """The key in a `whsec_…` secret. Raises ConfigError, which never quotes the secret."""
-    encoded = secret.removeprefix(SECRET_PREFIX)
-    try:
-        key = base64.b64decode(encoded, validate=True)
-    except ValueError:  # not ASCII, or not base64
-        key = b""
-    shortest, longest = SECRET_BYTES
-    if not secret.startswith(SECRET_PREFIX) or not shortest <= len(key) <= longest:
-        raise ConfigError(
-            f"the secret must be {SECRET_PREFIX} and the base64 of {shortest} to {longest} random bytes, on one line"
-        )
-    return key
-
-
-def new_secret(random_bytes: bytes) -> str:
-    """A `whsec_…` secret of 32 random bytes."""
-    return SECRET_PREFIX + base64.b64encode(random_bytes).decode()
 
 
 def _split(url: str) -> SplitResult | None:
@@ -183,27 +218,17 @@ def _is_this_machine(host: str) -> bool:
         return False
 
 
-def _is_private(host: str) -> bool:
-    """As far as it is written in the URL; names are looked up when something is sent."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return not is_public(host)
-    except ValueError:
-        pass
-    try:
-        return not is_public(socket.inet_ntoa(socket.inet_aton(host)))  # 127.1, 0x7f.1, 2130706433
-    except OSError:
-        return False
-
-
 def _open(settings: WebhookSettings, workplace: Path) -> WebhookSender:
-    key = parse_secret(settings.read_secret(workplace))
+    signers = parse_secrets(settings.read_secret(workplace))
     if settings.proxy is not None and (password := urlsplit(settings.proxy).password):
         register_secret(password)
         register_secret(unquote(password))
     return WebhookSender(
-        settings.url, key, allow_private=settings.allow_private, proxy=settings.proxy
+        settings.url,
+        *signers,
+        allow_private=settings.allow_private,
+        proxy=settings.proxy,
+        format=settings.format,
     )
 
 

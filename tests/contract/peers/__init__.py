@@ -55,6 +55,8 @@ class Peer:
     """(method, path): whether such a request is the public act."""
     sees: Callable[[Post], Seen]
     """How the public should see a post there."""
+    others: Callable[[Any, Path], dict[str, dict[str, Any]]] = lambda running, workplace: {}
+    """Tables, by name, of the channels that it needs besides (`picture_from`)."""
 
 
 def peers() -> list[Peer]:

@@ -59,6 +59,8 @@ class Fediverse:
     """Without an end: an hour is not waited for."""
     page: int = 40
     max_chars: int = 500
+    bot: bool = False
+    version: str = "4.6.0"
 
     def answer(self, request: Request) -> Response:
         said = self._answer(request)
@@ -99,7 +101,7 @@ class Fediverse:
 
     def _instance(self) -> dict[str, Any]:
         return {
-            "version": "4.6.0",
+            "version": self.version,
             "configuration": {
                 "statuses": {"max_characters": self.max_chars},
                 "media_attachments": {
@@ -116,7 +118,7 @@ class Fediverse:
             "id": ME,
             "acct": "painter",
             "url": f"{self.url}/@painter",
-            "bot": False,
+            "bot": self.bot,
             "statuses_count": len(self.statuses),
         }
 

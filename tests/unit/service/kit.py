@@ -5,7 +5,6 @@ The works are real rows and real PNG files, the server is a real socket.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import io
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,16 @@ from artbot.domain.candidate import BATCH, CANDIDATE, BatchState, CandidateState
 from artbot.domain.channel import CHANNEL
 from artbot.domain.delivery import DELIVERY, Protection
 from artbot.domain.machine import Machine
+from artbot.domain.notice import NOTICE
 from artbot.domain.seeds import seed_for
+from artbot.domain.slots import Timetable
 from artbot.publishing.channels import Outlet, Post, Sender
 from artbot.publishing.channels.webhook import CHANNEL as WEBHOOK
 from artbot.publishing.channels.webhook import WebhookSender, WebhookSettings
 from artbot.publishing.interventions import Actor
 from artbot.publishing.outbox import Outbox, Sent, deliver_due
+from artbot.publishing.queue import allot
+from artbot.publishing.signatures import SharedSecret
 from artbot.publishing.work import Generator, Picture, Work
 from artbot.review.decisions import Author, Review, approve
 from db.engine import Database
@@ -45,6 +49,7 @@ from db.models import (
     Decision,
     Delivery,
     Intervention,
+    Notice,
     WorkplaceRow,
 )
 from trainers.manifest import MANIFEST_FILE, WEIGHTS_FILE, DatasetFacts, Manifest
@@ -53,9 +58,9 @@ NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SATURDAY = date(2026, 11, 21)
 ANNA = Author(by="anna", via="test")
 BEN = Actor(by="ben", via="test")
-KEY = bytes(range(32))
+KEY = SharedSecret(bytes(range(32)))
 """Signs the webhooks of these tests."""
-SECRET = "whsec_" + base64.b64encode(KEY).decode()
+SECRET = KEY.text
 CHECKPOINT = "a" * 64
 
 
@@ -94,12 +99,13 @@ def a_batch(schedule: str = "daily", day: date = SATURDAY, state: str = BatchSta
     )
 
 
-Stateful = Batch | Candidate | Delivery | ChannelStatus
+Stateful = Batch | Candidate | Delivery | ChannelStatus | Notice
 MACHINES: dict[type[Stateful], Machine[Any]] = {
     Batch: BATCH,
     Candidate: CANDIDATE,
     Delivery: DELIVERY,
     ChannelStatus: CHANNEL,
+    Notice: NOTICE,
 }
 
 
@@ -213,6 +219,11 @@ def attempts(database: Database) -> list[Attempt]:
 def interventions(database: Database) -> list[Intervention]:
     with database.read() as session:
         return list(session.query(Intervention).order_by(Intervention.id))
+
+
+def notices(database: Database) -> list[Notice]:
+    with database.read() as session:
+        return list(session.query(Notice).order_by(Notice.id))
 
 
 def workplace_row(database: Database) -> WorkplaceRow:
@@ -422,6 +433,8 @@ class Desk:
     undo_time: timedelta = timedelta()
     random_share: float = 0.0
     refusals: Callable[[Candidate, Sequence[str]], Mapping[str, str]] = lambda candidate, channels: {}
+    timetables: dict[str, Timetable] = field(default_factory=dict)
+    """Of those channels that have slots."""
 
     @property
     def review(self) -> Review:
@@ -433,6 +446,7 @@ class Desk:
             undo_time=self.undo_time,
             clock=self.clock,
             refusals=self.refusals,
+            goes_out_at=partial(allot, self.timetables),
         )
 
     @property
@@ -456,6 +470,7 @@ class Desk:
             dict.fromkeys(self.channels, outlet),
             self.clock,
             lambda: self.random_share,
+            timetables=self.timetables,
         )
 
     def send(self, url: str) -> list[Sent]:

@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import artbot
-from artbot.config import Settings, find_workplace, load_settings
+from artbot.config import AlertSettings, ChannelSettings, Settings, find_workplace, load_settings
+from artbot.domain.slots import Slot, Timetable
 from artbot.errors import ConfigError, NoWorkplace
-from artbot.publishing.channels import open_channels, settings_models
-from artbot.publishing.channels.webhook import new_secret
+from artbot.publishing.channels import open_channels, settings_models, timetables
+from artbot.publishing.signatures import SharedSecret
 from artbot.redaction import REDACTED, RedactingFormatter, redact, register_secret
 from tests.unit.service.kit import SECRET
 
@@ -93,6 +94,23 @@ def test_weekdays_are_named_and_monday_is_the_first(tmp_path: Path) -> None:
     assert schedule.weekdays == {0, 6}
 
 
+def test_a_channels_slots_are_a_timetable_in_its_zone_and_without_any_there_is_none(
+    tmp_path: Path,
+) -> None:
+    toml = (
+        WEBHOOK + 'secret_env = "S"\nslots = ["mon,thu 18:30", "daily 12:00"]\n'
+        'timezone = "Europe/Berlin"\n' + WEBHOOK.replace("studio", "friends") + 'secret_env = "S"'
+    )
+    found = timetables(load(tmp_path, toml))
+    slots = (Slot(frozenset({0, 3}), time(18, 30)), Slot(frozenset(range(7)), time(12)))
+    assert found == {"studio": Timetable(slots, ZoneInfo("Europe/Berlin"))}
+
+
+def test_every_kind_of_channel_may_have_slots() -> None:
+    for kind, model in settings_models().items():
+        assert issubclass(model, ChannelSettings), kind
+
+
 # The example
 
 
@@ -125,7 +143,10 @@ def test_with_everything_switched_on_the_example_still_equals_the_defaults(
     assert everything != text
     settings = load(tmp_path, everything)
     assert list(settings.channels) == ["studio"]
-    assert settings.model_copy(update={"channels": {}}) == load(tmp_path, example())
+    # Whom to tell has no default either; what to tell of has.
+    assert settings.alerts.model_copy(update={"urls_file": None}) == AlertSettings()
+    plain = settings.model_copy(update={"channels": {}, "alerts": AlertSettings()})
+    assert plain == load(tmp_path, example())
 
 
 def test_the_example_shows_every_key_that_most_people_may_want(tmp_path: Path) -> None:
@@ -137,7 +158,7 @@ def test_the_example_shows_every_key_that_most_people_may_want(tmp_path: Path) -
     )
     hidden = {"allow_http", "allow_private", "root"}
     assert set(shown) == set(Settings.model_fields) - hidden
-    for name in ("paths", "studio", "texts", "publishing"):
+    for name in ("paths", "studio", "texts", "publishing", "alerts"):
         known = set(type(getattr(Settings(), name)).model_fields)
         assert set(shown[name]) == known - hidden
 
@@ -197,6 +218,26 @@ def test_an_unknown_key_is_refused_with_a_near_miss(
         ('[schedules.a]\nat = "07:00+01:00"', "schedules.a.at", "the zone in `timezone`"),
         ("[schedules.a]", "schedules.a.at", 'missing; write at = "07:00"'),
         ('[schedules.a]\nat = "07:00"\ntimezone = "Berlin"', "timezone", "'Berlin' is no time zone"),
+        (
+            WEBHOOK + 'secret_env = "S"\nslots = ["mon 9"]',
+            "channels.studio.slots",
+            """'mon 9' is no slot; write "mon 09:00", "mon,thu 18:30" or "daily 12:00\"""",
+        ),
+        (
+            WEBHOOK + 'secret_env = "S"\nslots = "daily 12:00"',
+            "channels.studio.slots",
+            '"daily 12:00" is no list; write slots = ["mon,thu 18:30", "daily 12:00"]',
+        ),
+        (
+            WEBHOOK + 'secret_env = "S"\nslots = ["daily 12:00", "mon 18:30", "sun,tue 12:00"]',
+            "channels.studio.slots",
+            "'sun,tue 12:00' and 'daily 12:00' are the same slot on tue",
+        ),
+        (
+            WEBHOOK + 'secret_env = "S"\ntimezone = "Berlin"',
+            "channels.studio.timezone",
+            "'Berlin' is no time zone; write one like Europe/Berlin",
+        ),
         ('[schedules.a]\nat = "07:00"\ntimezone = "Europe"', "timezone", "is no time zone"),
         ('[schedules.a]\nat = "07:00"\ntimezone = ""', "timezone", "is no time zone"),
         ('[schedules.a]\nat = "07:00"\ntimezone = "../../etc/passwd"', "timezone", "no time zone"),
@@ -322,6 +363,20 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes) -> No
         load_settings(tmp_path, settings_models())
 
 
+def test_two_channels_of_one_name_are_told_what_to_do(tmp_path: Path) -> None:
+    table = '[channels.a]\ntype = "discord"\nsecret_env = "X"\n'
+    with pytest.raises(
+        ConfigError, match=r"there are two tables .channels.a.: give one another name"
+    ):
+        load(tmp_path, table * 2)
+
+
+def test_a_bucket_that_cannot_be_is_not_told_the_rule_for_names(tmp_path: Path) -> None:
+    table = '[channels.a]\ntype = "s3"\nbucket = "b"\naccess_key_id = "A"\nsecret_env = "X"\n'
+    told = problem(tmp_path, table)
+    assert told.startswith('channels.a.bucket: "b" cannot be; it must match ^[a-z0-9]')
+
+
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
@@ -410,7 +465,7 @@ def test_child_processes_do_not_see_the_environments_secrets(
 def test_a_malformed_secret_is_refused_without_being_quoted(tmp_path: Path, content: str) -> None:
     settings = with_secret_file(tmp_path, content)
     with pytest.raises(
-        ConfigError, match=r"channels\.studio: the secret must be whsec_"
+        ConfigError, match=r"channels\.studio: line 1 of the secret must be whsec_"
     ) as refused:
         open_channels(settings)
     told = f"{refused.value} {refused.value.__cause__!r} {refused.value.__context__!r}"
@@ -451,7 +506,7 @@ def test_a_secret_that_was_read_is_replaced_wherever_it_is_logged(tmp_path: Path
 
 
 def test_of_a_secret_that_was_changed_both_are_kept_out(tmp_path: Path) -> None:
-    changed = new_secret(b"x" * 32)
+    changed = SharedSecret(b"x" * 32).text
     for secret in (SECRET, changed):
         with_secret_file(tmp_path, secret).channels["studio"].read_secret(tmp_path)
     assert log_line(f"not {SECRET} but {changed}") == f"ERROR not {REDACTED} but {REDACTED}"

@@ -512,6 +512,7 @@ def test_a_database_of_the_first_artbot_keeps_every_row_and_every_reference(old:
         assert session.execute(text("PRAGMA foreign_key_check")).all() == []
         assert session.get_one(Delivery, 1).candidate.decisions[0].by == "anna"
         assert session.get_one(Delivery, 4).attempts[0].epoch == 0
+        assert session.query(Delivery.on_hold).distinct().all() == [(False,)]
     for table, column, bad in (
         ("attempts", "delivery_id", 99),
         ("decisions", "candidate_id", 99),
@@ -565,7 +566,8 @@ def check_log_goes_on(where: Path | str, before: Entries) -> None:
         assert entries(database) == before
         with database.write() as session:
             note_failure(session, "studio", Unavailable("busy", retry_after_s=600.0), NOON)
-        assert [i.act for i in interventions(database)] == ["pause", "resume", "rest"]
+            log_of_channel(session, "move", BEN, NOON, "studio", "active", "active")
+        assert [i.act for i in interventions(database)] == ["pause", "resume", "rest", "move"]
         with database.read() as session:
             assert chain.first_broken(session, Intervention) is None
         for statement in ("UPDATE interventions SET reason = 'x'", "DELETE FROM interventions"):

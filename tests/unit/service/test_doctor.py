@@ -22,6 +22,8 @@ from artbot.workplace import Workplace
 from db.engine import Database, database_url, make_engine, migrate
 from db.models import Attempt, Base, Candidate, ChannelStatus, Delivery, WorkplaceRow
 from tests.conftest import on_sqlite_only
+from tests.contract.peers.fediverse import Fediverse, Manner
+from tests.contract.peers.serving import serving
 from tests.unit.service.kit import (
     ANNA,
     BEN,
@@ -31,8 +33,11 @@ from tests.unit.service.kit import (
     a_batch,
     a_checkpoint,
     add_works,
+    answers,
+    http_answer,
     move,
     put,
+    serve,
     write_checkpoint,
 )
 
@@ -254,6 +259,59 @@ def test_each_channel_without_its_secret_is_told_with_where_to_put_it(
     ]
     assert str(root / "secrets/webhook") in found.remedies[0]
     assert found.remedies[1] == "set HOOK where the daemon is started"
+
+
+@on_sqlite_only
+def test_receivers_are_asked_only_when_told_to_and_sent_nothing(
+    workplace: Workplace, clock: SetClock
+) -> None:
+    """What is not wrong makes nobody ill; what is has the remedy of its kind."""
+    root = workplace.settings.root
+    fediverse = Fediverse(Manner.MASTODON)
+    with serving(fediverse.answer) as fediverse.url, serve(answers(http_answer(204))) as studio:
+        table = fediverse.table(fediverse.url, root)
+        (root / "wrong").write_text("another token")
+        (root / "wrong").chmod(0o600)
+        tables = {
+            "studio": {"type": "webhook", "url": studio.url, "secret_file": "secrets/webhook"},
+            "lonely": {"type": "webhook", "url": "http://127.0.0.1:1/", "secret_env": "NO_HOOK"},
+            "away": {
+                "type": "webhook",
+                "url": "http://127.0.0.1:1/",
+                "secret_file": "secrets/webhook",
+            },
+            "fedi": table,
+            "expired": {**table, "secret_file": "wrong"},
+        }
+        (root / "artbot.toml").write_text(
+            "".join(
+                f"[channels.{name}]\nallow_private = true\n"
+                + "".join(
+                    f'{key} = "{value}"\n' for key, value in table.items() if value is not True
+                )
+                for name, table in tables.items()
+            )
+        )
+        opened = Workplace(load_settings(root, settings_models()), clock)
+        found = {
+            finding.title: finding
+            for finding in examine(opened, is_quick=True, is_online=True)
+            if finding.title.startswith("channel ")
+        }
+        assert not [f for f in examine(opened, is_quick=True) if f.title.startswith("channel ")]
+    assert list(found) == ["channel studio", "channel away", "channel fedi", "channel expired"]
+    assert (found["channel studio"].problems, studio.requests) == ([], [])
+    (away,) = found["channel away"].remedies
+    assert away.endswith("is the address in [channels.away] right?")
+    assert found["channel fedi"].problems == []
+    (remark,) = found["channel fedi"].remarks
+    assert "This is an automated account" in remark
+    (expired,) = found["channel expired"].problems
+    assert expired.startswith("answered 401 Unauthorized: ")
+    assert found["channel expired"].remedies == [
+        f"the secret that its receiver knows goes into {root / 'wrong'}, with chmod 600; "
+        "then: artbot channels test expired"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -551,7 +609,8 @@ def test_of_a_database_that_cannot_be_read_that_alone_is_told_with_the_way_out(
     (workplace.settings.works / "generators").mkdir()
     fresh = Workplace(workplace.settings, workplace.clock, workplace.boot)
     found = list(examine(fresh, is_quick=True))
-    assert [f.title for f in found] == ["disk space", "channels' secrets", "database"]
+    titles = [f.title for f in found]
+    assert titles == ["disk space", "channels' secrets", "signing", "database"]
     assert found[-1].problems
     assert "artbot db restore FILE" in found[-1].remedies[0]
     backup = workplace.settings.backups / "artbot-20261121T110000Z.sqlite3"

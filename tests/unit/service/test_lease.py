@@ -8,25 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from artbot.config import load_settings
 from artbot.daemon.run import Daemon
 from artbot.daemon.supervision import Supervision
 from artbot.domain.delivery import FOR_EVER
-from artbot.errors import DeviceFailed, RenderFailed
-from artbot.publishing import http, outbox
+from artbot.errors import DeviceFailed, RenderFailed, Unavailable
+from artbot.publishing import alerts, http, outbox
 from artbot.publishing.channels import Outlet, Parcel, Post, Receipt, Sender, settings_models
+from artbot.publishing.notices import Operator, Subscriber
 from artbot.review.decisions import approve
 from artbot.studio.provenance import Origin
 from artbot.studio.render import Painting, RenderOptions
 from artbot.worker import LEASE
 from artbot.workplace import SENDING_S, Workplace
+from db.models import Batch
 from tests.faults.kill_driver import Brush
 from tests.faults.killing import begin_batch
 from tests.unit.service.kit import (
@@ -36,6 +39,7 @@ from tests.unit.service.kit import (
     SetClock,
     add_works,
     deliveries,
+    notices,
     workplace_row,
 )
 
@@ -152,9 +156,37 @@ def test_the_lease_outlasts_every_slow_receiver(
         assert slow.longest_silence_s() < slow.place.longest_wait_s
 
 
+def test_the_lease_outlasts_every_slow_telling(tmp_path: Path) -> None:
+    """Three receivers that take all their time and then answer nothing, and an operator likewise."""
+
+    class SlowEar:
+        def tell(self, message_id: str, event: BaseModel, now: datetime) -> Receipt:
+            slow.take(SENDING_S)
+            raise Unavailable("no answer")
+
+    def ring(message: alerts.Message) -> list[alerts.Fared]:
+        slow.take(SENDING_S)
+        raise Unavailable("no answer")
+
+    kinds = frozenset({"batch.ready"})
+    with at_work(tmp_path, TIMEOUTS[0]) as slow:
+        add_works(slow.place.database, tmp_path / "works", 1)
+        with slow.place.database.write() as session:
+            session.query(Batch).one().finished_at = NOON
+        vars(slow.place)["notices"] = replace(
+            slow.place.notices,
+            channels={name: Subscriber(kinds, SlowEar) for name in ("one", "two", "three")},
+            operator=Operator(kinds, 3, ring),
+        )
+        Daemon(slow.place, lambda: False, Systemd(slow)).round()
+        assert {n.num_attempts for n in notices(slow.place.database)} == {1}
+        assert slow.longest_silence_s() < slow.place.longest_wait_s
+
+
 def test_one_attempt_takes_less_than_is_reckoned_for_it() -> None:
     longest = http.DEADLINE_S + http.READ_TIMEOUT_S + outbox.RECORD_WITHIN_S
     assert longest + outbox.RECORD_AGAIN_S < SENDING_S
+    assert alerts.DEADLINE_S < SENDING_S
 
 
 def test_by_default_another_host_takes_over_after_five_minutes(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from db.models import (
     Candidate,
     ChannelStatus,
     Delivery,
+    Notice,
     Transition,
 )
 from tests.unit.service.kit import (
@@ -46,7 +47,7 @@ PAIRS = [
     if was != now
 ]
 BY_NAME = {machine.name: machine for machine in ALL}
-TABLES = {"batch": "batches", "candidate": "candidates", "delivery": "deliveries", "channel": "channels"}  # fmt: skip
+TABLES = {"batch": "batches", "candidate": "candidates", "delivery": "deliveries", "channel": "channels", "notice": "notices"}  # fmt: skip
 
 
 # The machines themselves
@@ -78,7 +79,7 @@ def assignments(path: Path) -> Iterator[int]:
             yield node.lineno
 
 
-MADE = ("Batch", "Candidate", "Delivery", "ChannelStatus")
+MADE = ("Batch", "Candidate", "Delivery", "ChannelStatus", "Notice")
 
 
 def beginnings(path: Path) -> Iterator[str]:
@@ -216,11 +217,26 @@ def a_channel(state: str) -> ChannelStatus:
     return ChannelStatus(name="studio", state=state, changed_at=NOON, reason="because")
 
 
+def a_notice(state: str) -> Notice:
+    return Notice(
+        key="msg_1",
+        recipient="studio",
+        kind="batch.ready",
+        subject="daily-2026-11-21",
+        data={},
+        state=state,
+        created_at=NOON,
+        next_at=NOON,
+        sent_at=NOON,
+    )
+
+
 MAKE: dict[str, Callable[[str], Stateful]] = {
     "batch": a_batch,
     "candidate": a_candidate,
     "delivery": a_delivery,
     "channel": a_channel,
+    "notice": a_notice,
 }
 
 
@@ -318,6 +334,20 @@ def test_the_key_of_a_delivery_is_for_life(shared: Database, assignment: str) ->
             session.execute(text(f"UPDATE deliveries SET {assignment}"))
 
     with pytest.raises(IntegrityError, match="the key of a delivery never changes"):
+        change()
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    ["key = 'msg_2'", "recipient = 'other'", "kind = 'x'", "subject = 'x'"],
+)
+def test_the_key_of_a_notice_is_for_life(shared: Database, assignment: str) -> None:
+    def change() -> None:
+        with shared.write() as session:
+            put(session, a_notice("waiting"))
+            session.execute(text(f"UPDATE notices SET {assignment}"))
+
+    with pytest.raises(IntegrityError, match="the key of a notice never changes"):
         change()
 
 

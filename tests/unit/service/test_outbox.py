@@ -65,7 +65,7 @@ def the_delivery(desk: Desk) -> Delivery:
 
 def check_signature(request: Request) -> datetime:
     """The time at which the request was signed."""
-    from artbot.publishing.channels.webhook import sign
+    from artbot.publishing.signatures import sign
 
     timestamp = int(request.headers["webhook-timestamp"])
     expected = sign(KEY, request.headers["webhook-id"], timestamp, request.body)

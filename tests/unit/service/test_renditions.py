@@ -303,6 +303,32 @@ def test_a_matte_lies_around_the_picture_and_not_on_it() -> None:
     assert sent.getcolors() == [(144 * 144, (16, 32, 48))]
 
 
+@pytest.mark.parametrize(
+    ("width_px", "height_px", "shown"), [(96, 32, (96, 48)), (20, 96, (48, 96)), (60, 50, (60, 50))]
+)
+def test_what_is_too_wide_or_too_narrow_for_the_channel_gets_a_matte_that_makes_it_fit(
+    width_px: int, height_px: int, shown: tuple[int, int]
+) -> None:
+    file = io.BytesIO()
+    painted(a_painting()).crop((0, 0, width_px, height_px)).save(file, "PNG")
+    work = a_work(file.getvalue())
+    limits = PictureLimits(min_ratio=0.5, max_ratio=2)
+    image = opened(rendition(replace(work, picture=_sized(work, width_px, height_px)), limits))
+    assert image.size == shown
+    edges = ((shown[0] - width_px) // 2, (shown[1] - height_px) // 2)
+    within = image.crop((*edges, edges[0] + width_px, edges[1] + height_px))
+    assert within.tobytes() == painted(a_painting()).crop((0, 0, width_px, height_px)).tobytes()
+    if any(edges):
+        assert image.getpixel((0, 0)) == (0xF4, 0xF1, 0xEA)
+    smaller = rendition(work, replace(limits, max_side_px=40))
+    assert max(smaller.width_px, smaller.height_px) <= 40
+    assert 0.5 <= smaller.width_px / smaller.height_px <= 2
+
+
+def _sized(work: Work, width_px: int, height_px: int) -> Picture:
+    return replace(work.picture, width_px=width_px, height_px=height_px)
+
+
 def test_the_matte_counts_for_the_channels_limits() -> None:
     sent = rendition(a_painting(), PictureLimits(max_side_px=96), Presentation(matte_percent=10))
     assert 94 <= sent.width_px <= 96

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import re
 import sys
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -35,7 +37,9 @@ from artbot.publishing.renditions import PictureLimits, rendition
 from artbot.publishing.signing import Credentials, open_signer
 from artbot.publishing.work import Work
 from artbot.publishing.xmp import SOURCE_TYPE, name_in
-from tests.unit.service.kit import NOON, Desk, deliveries
+from artbot.upkeep.doctor import examine
+from artbot.workplace import Workplace
+from tests.unit.service.kit import NOON, Desk, SetClock, deliveries
 from tests.unit.service.test_renditions import a_painting
 
 KEYS = {
@@ -287,6 +291,45 @@ def test_what_is_wrong_with_the_certificate_is_told_before_anything_is_sent(
         open_channels(settings)
     with pytest.raises(Unavailable, match=f"not sent: .*{words}"):
         outlets(settings)["studio"].sign(a_painting())
+    (told,) = signing_problems(place, NOON)
+    assert re.search(words, told)
+
+
+def signing_problems(place: Path, now: datetime) -> list[str]:
+    """The doctor's."""
+    workplace = Workplace(load_settings(place, settings_models()), SetClock(now))
+    return next(f.problems for f in examine(workplace, is_quick=True) if f.title == "signing")
+
+
+def test_a_certificate_that_is_about_to_end_is_told_before_works_wait_for_another(
+    place: Path,
+) -> None:
+    ends_at = signer_in(place).expires_at
+    assert signing_problems(place, ends_at - timedelta(days=15)) == []
+    (told,) = signing_problems(place, ends_at - timedelta(days=13))
+    assert told == f"provenance.certificates: chain.pem is good until {ends_at:%Y-%m-%d}"
+
+
+def test_what_a_gallery_shows_on_its_pages_is_signed_too(place: Path) -> None:
+    """Each size last, so that its name is that of the signed file."""
+    with (place / "artbot.toml").open("a") as toml:
+        toml.write(
+            '[channels.wall]\ntype = "gallery"\nurl = "https://art.example.org"\npath = "site"\n'
+        )
+    outlet = outlets(load_settings(place, settings_models()))["wall"]
+    work = outlet.sign(a_painting())
+    for _ in range(2):  # whoever hangs it again writes the same
+        parcel = Parcel("key", work, outlet.compose(work))
+        wall = outlet.open()
+        wall.prepare(parcel, NOON)
+        wall.commit(parcel, NOON)
+    hung = sorted((place / "site" / "pictures").iterdir())
+    assert sorted(path.suffix for path in hung) == [".png", ".webp", ".webp"]
+    for path in hung:
+        content, media_type = path.read_bytes(), f"image/{path.suffix[1:]}"
+        assert path.stem == hashlib.sha256(content).hexdigest()
+        assert manifest(content, media_type)["validation_state"] == "Valid"
+        assert not faults(content, media_type)
 
 
 def test_a_key_that_others_can_read_is_refused(place: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from artbot.domain.slots import (
     Slot,
     Timetable,
+    is_slot,
     next_free,
     parse_slot,
     slots_after,
@@ -33,6 +34,7 @@ def table(*slots: str, zone: ZoneInfo = BERLIN) -> Timetable:
     [
         ("mon 09:00", Slot(frozenset({0}), time(9))),
         ("mon,thu 18:30", Slot(frozenset({0, 3}), time(18, 30))),
+        ("Mon, Thu 18:30", Slot(frozenset({0, 3}), time(18, 30))),
         (" Daily 12:00 ", Slot(frozenset(range(7)), time(12))),
         ("sun  23:59", Slot(frozenset({6}), time(23, 59))),
     ],
@@ -49,6 +51,8 @@ def test_a_slot_is_days_and_a_time(text: str, expected: Slot) -> None:
         "monday 09:00",
         "mon 9",
         "mon 25:00",
+        "mon,daily 09:00",
+        "mon, 09:00",
         "mon 09:00+01:00",
         "mon 09:00:30",
         "mo 9:00",
@@ -73,6 +77,13 @@ def test_a_slot_that_is_now_is_over() -> None:
     assert next_free(table("sat 13:00"), SATURDAY, ()) == SATURDAY + timedelta(days=7)
     a_moment_before = SATURDAY - timedelta(microseconds=1)
     assert next_free(table("sat 13:00"), a_moment_before, ()) == SATURDAY
+
+
+def test_a_moment_is_a_slot_to_the_microsecond() -> None:
+    assert is_slot(table("sat 13:00"), SATURDAY)
+    assert not is_slot(table("sat 13:00"), SATURDAY + timedelta.resolution)
+    assert not is_slot(table("sun 13:00"), SATURDAY)
+    assert not is_slot(table(), SATURDAY)
 
 
 def test_the_first_that_is_free_is_found_behind_those_that_are_taken() -> None:
