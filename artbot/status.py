@@ -48,6 +48,8 @@ class NextBatch:
     checkpoint_facts: str | None
     no_checkpoint: str | None
     """Why nothing can paint it."""
+    passed_over: str | None
+    """Which later one does not paint it, because it is doubted, and how to have it paint all the same."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class Status:
 
 def read_status(workplace: Workplace) -> Status:
     """Ask the database and the checkpoints folder. Raises DatabaseError."""
+    from artbot.studio.choice import passed_over
     from artbot.studio.planning import next_due_at
     from artbot.studio.refusals import refused_for_good
     from artbot.studio.registry import list_checkpoints
@@ -112,7 +115,7 @@ def read_status(workplace: Workplace) -> Status:
     entries = list_checkpoints(settings.checkpoints)
     held_back = refused_for_good(workplace.database)
     usable = [e for e in entries if e.manifest and not held_back.of(e.manifest)]
-    latest = usable[0] if usable else None
+    latest = min(usable, key=lambda entry: bool(entry.doubt), default=None)
     refused = {e.name: e.refusal for e in entries if e.refusal}
     refused |= {
         e.name: held.reason for e in entries if e.manifest and (held := held_back.of(e.manifest))
@@ -145,6 +148,11 @@ def read_status(workplace: Workplace) -> Status:
             checkpoint=entry.name if entry else None,
             checkpoint_facts=entry.facts if entry else None,
             no_checkpoint=None if entry else str(found),
+            passed_over=passed_over(
+                workplace.database, settings.checkpoints, settings.schedules, name, entry
+            )
+            if entry
+            else None,
         )
 
     def unfinished(batch: Batch) -> UnfinishedBatch:

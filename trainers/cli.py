@@ -6,6 +6,7 @@ import dataclasses
 import re
 import signal
 import unicodedata
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -21,10 +22,10 @@ from trainers.config import (
     NO_LIMIT_KIMG,
     Folders,
     TrainConfig,
-    as_shown,
     check_combination,
     check_fixed_settings,
     idle_settings,
+    why_idle,
 )
 from trainers.errors import DatasetError, SettingsError, out_of_memory_told
 from trainers.files import check_writable, storage_errors, write_atomically
@@ -47,12 +48,13 @@ from trainers.presets import (
     resolve_preset,
     resolve_resumed,
 )
-from trainers.progress import Display, open_display
+from trainers.progress import Display, Pace, open_display
 from trainers.shape import UPSAMPLINGS
 
 if TYPE_CHECKING:
     from trainers.data.cache import PictureSet
     from trainers.data.sources import Source
+    from trainers.networks.cost import Cost
 
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(TrainConfig)}
 
@@ -205,7 +207,7 @@ def _train(
     display: Display,
 ) -> bool:
     """Resolve, prepare, train. True when the budget was spent, False when asked to stop."""
-    from trainers.data.folder import list_pictures
+    from trainers.data.folder import check_classes, class_names_of, list_pictures
     from trainers.data.sources import Source, find_dataset
     from trainers.data.split import share_that_can_be_measured
 
@@ -219,15 +221,25 @@ def _train(
     device = named.pop("device")
     if not dry_run:
         display.note("starting torch …")
-    settings, is_new = _settings(preset, named, size, num_files, folders.runs / run)
+    settings, saved = _settings(preset, named, size, num_files, folders.runs / run)
+    is_new = saved is None
     config = TrainConfig(run=run, size=size, device=_resolve_device(device), **settings)
     check_combination(config)
     for idle in idle_settings(config, named):
         display.note(idle)
+    if config.precision == "bf16" and config.device == "cpu" and not has_bf16():
+        display.note("precision bf16 gains nothing on this processor, which does not compute in it")
     _check_possible(config, num_files, has_named_holdout=is_new and "holdout" in named)
+    if saved is not None:
+        check_fixed_settings(saved.config, config)
+    if config.classes and isinstance(found, Path):
+        # Pictures outside any class may turn out to be damaged, and are not held against it yet.
+        check_classes(found.name, class_names_of(list_pictures(found)), num_outside=0)
     if dry_run:
         _print_plan(config, found, num_files, folders)
-        _check_saved_state(config, folders)
+        return True
+    if saved is not None and Pace(config, saved.images_seen, saved.elapsed_s).is_finished:
+        display.note(f"{run} is finished: {_spent(config, saved.images_seen)}")
         return True
     check_writable(folders.checkpoints, folders.runs, folders.cache)
     pictures = prepare_pictures(dataset, size, folders, display)
@@ -245,24 +257,40 @@ def _train(
         result = train(config, pictures, folders, display, stop.is_requested)
     display.close()
     kimg = f"{result.images_seen / 1000:.1f} kimg"
-    if result.checkpoint is None and result.is_finished:
+    if result.checkpoint is not None:
+        display.note(f"checkpoint: {result.checkpoint}")
+    display.note(f"its page:   {folders.runs / config.run / 'index.html'}")
+    if result.ended_early:
+        display.note(f"ended at {kimg}: {result.ended_early}")
+    if not result.is_finished:
         display.note(
-            f"{config.run} is finished, at {kimg} (--kimg was {as_shown('kimg', config.kimg)}, --minutes "
-            f"{as_shown('minutes', config.minutes)}); to go on, name a larger --kimg or --minutes."
+            f"stopped at {kimg}; everything is saved, the same command goes on from there."
         )
-    else:
-        if result.checkpoint is not None:
-            display.note(f"checkpoint: {result.checkpoint}")
-        display.note(f"its page:   {folders.runs / config.run / 'index.html'}")
-        if result.ended_early:
-            display.note(f"ended at {kimg}: {result.ended_early}")
-        if not result.is_finished:
-            display.note(
-                f"stopped at {kimg}; everything is saved, the same command goes on from there."
-            )
-        elif not result.ended_early:
-            display.note(f"finished at {kimg}; a larger --kimg or --minutes goes on from there.")
+    elif not result.ended_early:
+        display.note(f"finished at {kimg}: {_spent(config, result.images_seen)}")
     return result.is_finished
+
+
+def _spent(config: TrainConfig, images_seen: int) -> str:
+    """`its 2.5 minutes are spent. Go on with --minutes 10.`: which budget ended the run, and a larger one."""
+    if config.minutes is None or images_seen >= config.kimg * 1000:
+        more = 2 * max(config.kimg, images_seen / 1000)
+        return f"its {config.kimg:.10g} kimg are spent. Go on with --kimg {more:.10g}."
+    more = max(10.0, 2 * config.minutes)
+    minutes = "minute is" if config.minutes == 1 else "minutes are"
+    return f"its {config.minutes:.10g} {minutes} spent. Go on with --minutes {more:.10g}."
+
+
+CPU_FACTS = Path("/proc/cpuinfo")
+
+
+def has_bf16(facts: Path = CPU_FACTS) -> bool:
+    """Whether this processor multiplies in bfloat16, as Linux tells; True where nobody tells."""
+    try:
+        words = set(re.findall(r"\w+", facts.read_text("utf-8", "replace")))
+    except OSError:
+        return True
+    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def prepare_pictures(dataset: str, size: int, folders: Folders, display: Display) -> PictureSet:
@@ -288,9 +316,23 @@ def prepare_pictures(dataset: str, size: int, folders: Folders, display: Display
     )
 
 
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Saved:
+    """How far a run is that has a saved state, and what it learns with."""
+
+    config: dict[str, Any]
+    images_seen: int
+    elapsed_s: float
+
+
 def _resolve_run(run: str | None, folder: Path, size: int) -> str:
     run = run or f"{as_name(folder.resolve().name)}-{size}"
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", run):
+    if not RUN_NAME.fullmatch(run):
+        if RUN_NAME.fullmatch(alone := Path(run).name) and not alone.startswith("."):
+            raise SettingsError(f"--run {run}: it is a name, no path: just {alone}.")
         raise SettingsError(
             f"--run {run}: use letters, digits, dots, dashes and underscores, at most 100."
         )
@@ -299,18 +341,19 @@ def _resolve_run(run: str | None, folder: Path, size: int) -> str:
 
 def _settings(
     preset: str | None, named: dict[str, Any], size: int, num_pictures: int, run_folder: Path
-) -> tuple[dict[str, Any], bool]:
+) -> tuple[dict[str, Any], _Saved | None]:
     """What is named, over the preset's or, of a run that has a saved state, over what it learns with so
-    far; and whether the run is a new one."""
+    far; and that state."""
     arch = named.get("arch")
     settings = resolve_preset(preset, arch, size, num_pictures)  # refuses before torch is started
     from trainers import state
 
-    if (saved := state.load(run_folder)) is None:
-        return settings | named, True
-    settings = resolve_resumed(preset, arch, size, num_pictures, saved["config"])
-    kimg, minutes = saved["images_seen"] / 1000, saved["elapsed_s"] / 60
-    return resolve_budget(settings, named, kimg, minutes), False
+    if (whole := state.load(run_folder)) is None:
+        return settings | named, None
+    saved = _Saved(whole["config"], whole["images_seen"], whole["elapsed_s"])
+    settings = resolve_resumed(preset, arch, size, num_pictures, saved.config)
+    kimg, minutes = saved.images_seen / 1000, saved.elapsed_s / 60
+    return resolve_budget(settings, named, kimg, minutes), saved
 
 
 def _resolve_device(wanted: str) -> str:
@@ -361,10 +404,16 @@ def report_pictures(
 
     Raises StorageError.
     """
+    from trainers.data.folder import is_unread, told_unread
+
     classes = f" in {len(pictures.class_names)} classes" if pictures.class_names else ""
     display.note(f"{len(pictures)} pictures{classes} from {folder}")
+    unread = {r.relative for r in pictures.rejections if is_unread(r.relative)}
+    if unread:
+        display.note(f"  left out: {told_unread(unread)}")
+    named = [r for r in pictures.rejections if r.relative not in unread]
     shown = 10
-    for rejection in pictures.rejections[:shown]:
+    for rejection in named[:shown]:
         display.note(f"  left out: {rejection.relative} {rejection.reason}")
     if pictures.rejections:
         with storage_errors(report.parent):
@@ -372,8 +421,8 @@ def report_pictures(
         lines = "".join(f"{r.relative} {r.reason}\n" for r in pictures.rejections)
         # A name on an old disk may be no UTF-8: it goes out as the bytes it came in.
         write_atomically(report, lambda file: file.write(lines.encode("utf-8", "surrogateescape")))
-        if len(pictures.rejections) > shown:
-            display.note(f"  … and {len(pictures.rejections) - shown} more, all in {report}")
+        if len(named) > shown:
+            display.note(f"  … and {len(named) - shown} more, all in {report}")
     if by_class:
         from trainers.data.cache import for_people
 
@@ -386,8 +435,9 @@ def report_pictures(
         if pictures.upscaling is not None:
             median, most = pictures.upscaling
             factor = f" {median:.1f} times" + (f" (up to {most:.1f})" if most > median else "")
+        are, were = ("is", "was") if pictures.num_upscaled == 1 else ("are", "were")
         display.note(
-            f"  {pictures.num_upscaled} of {len(pictures)} are smaller than {size} px and were "
+            f"  {pictures.num_upscaled} of {len(pictures)} {are} smaller than {size} px and {were} "
             f"enlarged{factor}; a smaller --size would look sharper."
         )
 
@@ -413,11 +463,12 @@ def _say_what_is_held_out(
 def _print_plan(
     config: TrainConfig, found: Path | Source, num_files: int, folders: Folders
 ) -> None:
-    """The resolved configuration, on standard output; every row but the last few can be `--set`."""
+    """In plain words, then the resolved configuration, on standard output; every row but the last few can
+    be `--set`. What changes nothing with the other settings stands below them, for itself."""
     from trainers.data.cache import MIN_PICTURES
-    from trainers.data.folder import check_classes, list_pictures
+    from trainers.data.folder import check_classes, class_names_of, list_pictures
     from trainers.networks import load_architecture
-    from trainers.networks.check import check_shape
+    from trainers.networks.check import check_shape, unknown_options
     from trainers.networks.cost import measure
 
     if isinstance(found, Path) and num_files < MIN_PICTURES:
@@ -427,7 +478,7 @@ def _print_plan(
         )
     where = found if isinstance(found, Path) else folders.datasets / found.name
     listed = list_pictures(found) if isinstance(found, Path) else []
-    class_names = sorted({file.class_name for file in listed if file.class_name})
+    class_names = class_names_of(listed)
     if config.classes and isinstance(found, Path):
         num_outside = sum(file.class_name is None for file in listed)
         check_classes(found.name, class_names, num_outside)
@@ -442,6 +493,7 @@ def _print_plan(
         in_time = f"as many as {config.minutes:g} minutes allow"
         steps = in_time if config.kimg >= NO_LIMIT_KIMG else f"{steps}, or {in_time}"
     state = folders.runs / config.run / "state.pt"
+    idle = dict.fromkeys((*why_idle(config), *unknown_options(config.arch)))
     augmentation = config.augment_ops.replace(",", ", ") if config.augment != "none" else "none"
     if leaking := LEAKING_FROM_FLAT & set(augmentation.split(", ")):
         augmentation += (
@@ -452,7 +504,7 @@ def _print_plan(
             "pictures",
             f"{where} ({num_files} files; which are usable is found out by decoding them)",
         ),
-        *((name, value) for name, value in config.as_dict().items()),
+        *((name, value) for name, value in config.as_dict().items() if name not in idle),
         (
             "generator",
             f"{cost.generator_parameters / 1e6:.2f} M parameters, {cost.generator_macs / 1e9:.2f} GMAC a picture",
@@ -468,8 +520,50 @@ def _print_plan(
         ("checkpoints", folders.checkpoints),
         ("cache", folders.cache),
     ]
+    for words in _plain_words(config, where, num_files, len(class_names), cost):
+        click.echo(words)
+    click.echo()
     for name, value in rows:
         click.echo(f"{name:20} {_shown(value)}")
+    click.echo("\nWith these settings, these change nothing:\n")
+    for name in idle:
+        click.echo(f"{name:20} {_shown(getattr(config, name))}")
+
+
+def _plain_words(
+    config: TrainConfig, where: Path, num_files: int, num_classes: int, cost: Cost
+) -> Iterator[str]:
+    """What a run learns, at which size, how long, how large its networks are, and what it writes."""
+    by_class = f", in {num_classes} classes" if config.classes and num_classes else ""
+    held_out = f", of which {config.holdout:.0%} are held out" if config.holdout else ""
+    yield f"{config.run} learns from the {num_files} picture files in {where}{by_class}{held_out}."
+    yield f"It paints {config.size} x {config.size} px, and learns on {config.device}."
+    ends = [f"{config.kimg:.10g} kimg (thousand pictures)"]
+    if config.minutes is not None:
+        ends = [] if config.kimg >= NO_LIMIT_KIMG else ends
+        ends.append(f"{config.minutes:.10g} minute{'s' * (config.minutes != 1)}")
+    first = ", whichever is first" if len(ends) == 2 else ""
+    yield f"It ends after {' or '.join(ends)}{first}, over all sessions."
+    generator, discriminator = cost.generator_parameters, cost.discriminator_parameters
+    yield (
+        f"Its generator ({config.arch}) has {generator / 1e6:.1f} million parameters, its discriminator "
+        f"{discriminator / 1e6:.1f} million that learn."
+    )
+    frozen = cost.discriminator_frozen_parameters
+    # Both networks with Adam's two averages, the averaged generator, and the frozen part.
+    state_bytes = BYTES_PER_NUMBER * (4 * generator + 3 * discriminator + frozen)
+    cache_bytes = num_files * 3 * config.size**2
+    yield (
+        f"On disk: about {_megabytes(2 * state_bytes)} of state, {_megabytes(BYTES_PER_NUMBER * generator)} a "
+        f"checkpoint, {_megabytes(cache_bytes)} of decoded pictures."
+    )
+
+
+BYTES_PER_NUMBER = 4
+
+
+def _megabytes(num_bytes: float) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{max(1, num_bytes / 1e6):.0f} MB"
 
 
 def _shown(value: Any) -> str:
@@ -477,15 +571,6 @@ def _shown(value: Any) -> str:
     if value is None:
         return "-"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _check_saved_state(config: TrainConfig, folders: Folders) -> None:
-    """What the real run would refuse, the dry run refuses."""
-    from trainers import state
-
-    saved = state.load(folders.runs / config.run)
-    if saved is not None:
-        check_fixed_settings(saved["config"], config)
 
 
 class StopRequest:

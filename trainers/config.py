@@ -242,6 +242,16 @@ def check_combination(config: TrainConfig) -> None:
 
 def idle_settings(config: TrainConfig, named: Collection[str]) -> list[str]:
     """A sentence for each of the `named` settings that changes nothing with the others as they are."""
+    return [
+        f"{name} {getattr(config, name)} changes nothing here: {why}"
+        for name, why in why_idle(config).items()
+        if name in named
+    ]
+
+
+def why_idle(config: TrainConfig) -> dict[str, str]:
+    """The settings that change nothing with the others as they are, each with the one it is due to. Those
+    that an architecture does not know are refused instead (`trainers.networks.check`)."""
     augments_by = f"augment is {config.augment}"
     idle = {}
     if config.augment != "ada":
@@ -252,11 +262,7 @@ def idle_settings(config: TrainConfig, named: Collection[str]) -> list[str]:
         idle["real_label"] = f"loss is {config.loss}"
     if config.penalty == "none":
         idle |= dict.fromkeys(("penalty_every", "gamma_end_factor"), "penalty is none")
-    return [
-        f"{name} {getattr(config, name)} changes nothing here: {why}"
-        for name, why in idle.items()
-        if name in named
-    ]
+    return idle
 
 
 def as_shown(name: str, value: Any) -> str:

@@ -29,6 +29,8 @@ from trainers.options import (
 from trainers.progress import Display, duration, open_display
 
 if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont, ImageFont
+
     from trainers.data.cache import PictureSet
     from trainers.data.sources import Source
     from trainers.manifest import Manifest
@@ -46,6 +48,10 @@ SHOWN_PX = 192
 """Edge of a picture on it."""
 HEADING_PX = 24
 """Above the first row: which side is which."""
+CAPTION_PX = 20
+"""Below each picture: the seed, the file."""
+LARGE_SHARE = 0.1
+"""Of the generated pictures: so many nearest to one training picture are worth a word."""
 PAINTED_AT_A_TIME = 32
 
 
@@ -130,6 +136,8 @@ class Evaluation:
     copies: list[Copy]
     """The generated pictures that come nearest to a training picture; none where it is not known
     what the generator was trained on."""
+    hub: Hub | None
+    """The training picture that stands nearest to a large share of the generated ones, if one does."""
     sheet_png: bytes | None
     """Those pictures, generated | training, side by side."""
 
@@ -144,6 +152,7 @@ class Evaluation:
             "fid": dataclasses.asdict(self.fid),
             "first_seed": EVALUATION_SEED,
             "nearest": [dataclasses.asdict(copy) for copy in self.copies],
+            "nearest_to_many": dataclasses.asdict(self.hub) if self.hub else None,
             "device": self.device,
             "seconds": round(self.seconds, 1),
             "evaluated_at": self.evaluated_at.isoformat(timespec="seconds"),
@@ -158,6 +167,7 @@ class Evaluation:
         return (
             f"{self.manifest.name}: {self.scores.num_generated:,} of its pictures against "
             f"{self.compared_with}\n\n{in_words(self.scores)}\n\nFID {fid}."
+            + (f"\n\n{self.hub.in_words()}" if self.hub else "")
         )
 
     def store(self, checkpoint: Path) -> list[Path]:
@@ -179,8 +189,31 @@ class Copy:
     class_name: str | None
     picture: int
     """Its number among the data set's pictures, sorted by name."""
+    file: str
+    """Its name below the data set's folder."""
     distance: float
     """In the judge's features."""
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A training picture that many generated ones are nearest to (Radovanović, Nanopoulos & Ivanović
+    2010, "Hubs in space")."""
+
+    picture: int
+    """As `Copy` numbers it."""
+    file: str
+    num: int
+    """Generated pictures nearest to it ..."""
+    num_generated: int
+    """... of so many."""
+
+    def in_words(self) -> str:
+        return (
+            f"{self.num:,} of {self.num_generated:,} generated pictures are nearest to one training "
+            f"picture, {self.file}. A plain or nearly empty one is near to anything; if it is neither, "
+            "look whether they are copies of it."
+        )
 
 
 def evaluate(
@@ -258,20 +291,13 @@ def evaluate(
         display.note("measuring FID …")
         fid = standard_fid(np.concatenate(kept), pictures.images[real], device)
 
-    copies, pairs = [], []
+    copies: list[Copy] = []
+    hub = None
     if is_trained_on:
         found = meter.nearest(generated)
-        for number in found.distances.argsort()[:NUM_SHOWN].tolist():
-            picture = int(meter.training_indices[found.indices[number]])
-            copies.append(
-                Copy(
-                    seed=EVALUATION_SEED + number,
-                    class_name=classes[number],
-                    picture=picture,
-                    distance=round(found.distances[number].item(), 4),
-                )
-            )
-            pairs.append((paint(number), pictures.images[picture]))
+        of_each = meter.training_indices[found.indices.cpu().numpy()]
+        copies = _nearest_pairs(of_each, found.distances.cpu().numpy(), pictures, classes)
+        hub = _hub(of_each, pictures)
     return Evaluation(
         manifest=manifest,
         dataset=pictures.name,
@@ -283,8 +309,59 @@ def evaluate(
         seconds=time.monotonic() - started,
         evaluated_at=datetime.now(UTC),
         copies=copies,
-        sheet_png=_sheet(pairs) if pairs else None,
+        hub=hub,
+        sheet_png=_sheet(
+            [
+                (paint(copy.seed - EVALUATION_SEED), pictures.images[copy.picture])
+                for copy in copies
+            ],
+            [(f"seed {copy.seed}", copy.file) for copy in copies],
+        )
+        if copies
+        else None,
     )
+
+
+def _nearest_pairs(
+    of_each: np.ndarray,
+    distances: np.ndarray,
+    pictures: PictureSet,
+    classes: list[str | None],
+) -> list[Copy]:
+    """The nearest first, each training picture once: a plain one, near to anything, would fill the sheet.
+
+    `of_each`: int64 (M,), the training picture nearest to each generated one; `distances`: (M,) to it.
+    """
+    found: list[Copy] = []
+    seen: set[bytes] = set()
+    for number in distances.argsort(kind="stable").tolist():
+        picture = int(of_each[number])
+        pixels = pictures.images[picture].tobytes()  # a data set may hold one picture twice
+        if pixels in seen:
+            continue
+        seen.add(pixels)
+        found.append(
+            Copy(
+                seed=EVALUATION_SEED + number,
+                class_name=classes[number],
+                picture=picture,
+                file=pictures.files[picture],
+                distance=round(float(distances[number]), 4),
+            )
+        )
+        if len(found) == NUM_SHOWN:
+            break
+    return found
+
+
+def _hub(of_each: np.ndarray, pictures: PictureSet) -> Hub | None:
+    """The training picture nearest to the most, where these are a large share and would fill the sheet."""
+    counts = np.bincount(of_each)
+    picture = int(counts.argmax())
+    num, num_generated = int(counts[picture]), len(of_each)
+    if num < max(NUM_SHOWN, LARGE_SHARE * num_generated):
+        return None
+    return Hub(picture, pictures.files[picture], num, num_generated)
 
 
 def _load_pictures(
@@ -343,36 +420,48 @@ def _with_eta(display: Display, what: str) -> Callable[[int, int], None]:
     return progress
 
 
-def _sheet(pairs: list[tuple[np.ndarray, np.ndarray]]) -> bytes:
-    """PNG: generated | training, named above, two pairs in a row, a gap between pairs."""
+def _sheet(pairs: list[tuple[np.ndarray, np.ndarray]], names: list[tuple[str, str]]) -> bytes:
+    """PNG: generated | training, named above, two pairs in a row, a gap between pairs, the `names` of
+    both pictures of a pair below them."""
     from PIL import Image, ImageDraw, ImageFont
 
     from trainers.samples import png_bytes
 
     edge, gap, columns = SHOWN_PX, SHOWN_PX // 16, 2
     rows = -(-len(pairs) // columns)
-    size = (columns * (2 * edge + gap) + gap, HEADING_PX + rows * (edge + gap) + gap)
+    row_px = edge + CAPTION_PX + gap
+    size = (columns * (2 * edge + gap) + gap, HEADING_PX + rows * row_px + gap)
     sheet = Image.new("RGB", size, "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    draw, font, small = (
+        ImageDraw.Draw(sheet),
+        ImageFont.load_default(15),
+        ImageFont.load_default(12),
+    )
     for column in range(min(columns, len(pairs))):
         for side, heading in enumerate(("generated", "nearest training picture")):
             middle = gap + column * (2 * edge + gap) + (side + 0.5) * edge
             draw.text((middle, (gap + HEADING_PX) / 2), heading, "black", font, anchor="mm")
-    for number, pair in enumerate(pairs):
+    for number, (pair, captions) in enumerate(zip(pairs, names, strict=True)):
         row, column = divmod(number, columns)
-        for side, picture in enumerate(pair):
+        top = HEADING_PX + gap + row * row_px
+        for side, (picture, caption) in enumerate(zip(pair, captions, strict=True)):
+            left = gap + column * (2 * edge + gap) + side * edge
             # Small pictures are shown as they are, pixel by pixel; large ones reduced.
             is_small = len(picture) < edge
             how = Image.Resampling.NEAREST if is_small else Image.Resampling.LANCZOS
-            shown = Image.fromarray(picture).resize((edge, edge), how)
-            sheet.paste(
-                shown,
-                (
-                    gap + column * (2 * edge + gap) + side * edge,
-                    HEADING_PX + gap + row * (edge + gap),
-                ),
-            )
+            sheet.paste(Image.fromarray(picture).resize((edge, edge), how), (left, top))
+            below = (left + edge / 2, top + edge + CAPTION_PX / 2)
+            draw.text(below, _shortened(caption, small, edge - 8), "black", small, anchor="mm")
     return png_bytes(sheet)
+
+
+def _shortened(text: str, font: FreeTypeFont | ImageFont, width_px: int) -> str:
+    """`text` if it is no wider, else without its middle: beginning and end tell files apart."""
+    shown, kept = text, len(text)
+    while font.getlength(shown) > width_px and kept > 2:
+        kept -= 1
+        shown = f"{text[: kept // 2]}…{text[len(text) - kept + kept // 2 :]}"
+    return shown
 
 
 def _write(file: BinaryIO, content: bytes) -> None:

@@ -21,6 +21,7 @@ from trainers.errors import CheckpointRefused, StorageError
 from trainers.files import fsync_folder, why_not_written, write_atomically
 from trainers.manifest import (
     MANIFEST_FILE,
+    MAX_DOUBT,
     SAMPLES_FILE,
     WEIGHTS_FILE,
     DatasetFacts,
@@ -40,11 +41,12 @@ def export_checkpoint(
     images_seen: int,
     checkpoints: Path,
     is_best: bool = False,
+    doubt: str = "",
 ) -> Path:
     """Write the checkpoint in a hidden folder, flush everything, rename it into place.
 
-    `generator` is in inference mode. Exporting the same weights under the same name again changes
-    nothing; other weights under that name get the next free name, and so do the best ones where
+    `generator` is in inference mode. `doubt` is what the guard says against it. Exporting the same weights
+    under the same name again changes nothing but a doubt that is another by now; other weights under that name get the next free name, and so do the best ones where
     something was exported since: the best is to be the run's latest. Raises StorageError.
     """
     kimg = images_seen / 1000
@@ -53,7 +55,9 @@ def export_checkpoint(
     weights = safetensors.torch.save(tensors)
     sha256 = hashlib.sha256(weights).hexdigest()
     folder = _free_name(checkpoints, checkpoint_name(config.run, kimg, is_best), sha256, is_best)
+    doubt = doubt[:MAX_DOUBT]
     if folder.exists():
+        _note_doubt(folder, doubt)
         return folder
     num_held_out = len(held_out_indices(pictures.images, config.holdout))
     manifest = Manifest(
@@ -83,6 +87,7 @@ def export_checkpoint(
             class_names=pictures.class_names,
         ),
         torch_version=str(torch.__version__),
+        doubt=doubt,
     )
     building = checkpoints / f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp"
     try:
@@ -100,6 +105,14 @@ def export_checkpoint(
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return folder
+
+
+def _note_doubt(folder: Path, doubt: str) -> None:
+    """The last verdict counts. Raises StorageError; the manifest is then what it was."""
+    manifest = read_manifest(folder)
+    if manifest.doubt != doubt:
+        judged = manifest.model_copy(update={"doubt": doubt})
+        write_atomically(folder / MANIFEST_FILE, lambda file: file.write(judged.to_json()))
 
 
 def sweep_exports(checkpoints: Path, run: str) -> None:

@@ -140,6 +140,9 @@ class Verdict:
     """Worth a line in the log: something is done, or other symptoms are seen than at the last tick."""
     back_to_kimg: float | None
     """With ROLL_BACK: where the best tick was; 0, the networks as the run began, if there is none."""
+    doubt: str = ""
+    """Why nobody can say that what it learned by now paints well; up to the colon in few words. Empty where
+    it was judged and is not ill: a warning alone is no doubt."""
 
 
 @dataclass(frozen=True)
@@ -388,9 +391,12 @@ class Guard:
         words = f"{what}: {done}" if seen else _all_is_well(signals, past, bool(seen_before))
         is_unjudged = signals.fraction >= 1 and not past.knows_illness and health is not Health.ILL
         if is_unjudged:
-            too_short = f"{_too_short(signals, past)}; {self._if_too_short}"
+            too_short = f"{_unjudged(signals, past)}. Look at the grid; {self._if_too_short}"
             words = "; ".join(filter(None, (what, too_short)))
             health = health if is_sound(signals) else Health.WARNING
+        doubt = "" if past.knows_illness else _unjudged(signals, past)
+        if health is Health.ILL:
+            doubt = f"the run became ill: {what}"
         is_other = {rule.symptom for rule in seen} != seen_before
         return Verdict(
             health=health,
@@ -400,6 +406,7 @@ class Guard:
             is_best=is_best,
             is_news=bool(reactions) or is_other or is_unjudged,
             back_to_kimg=(past.best_kimg or 0.0) if Reaction.ROLL_BACK in reactions else None,
+            doubt=doubt,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -560,12 +567,11 @@ def _all_is_well(now: Signals, past: Past, has_recovered: bool) -> str:
     return f"healthy{again} ({diversity}, discriminator right on {now.d_right:.0%})"
 
 
-def _too_short(now: Signals, past: Past) -> str:
-    """Of a run whose budget ends in its warm-up."""
+def _unjudged(now: Signals, past: Past) -> str:
+    """Of a tick in the warm-up, where the budget may end."""
+    is_end = now.fraction >= 1
+    begins = "too short to be judged: it ends at" if is_end else "too early to be judged: it is at"
     diversity = f"diversity {now.pixel_diversity:.2f} of the real pictures'"
     if not is_sound(now):
         diversity += ", and what it paints is poor"
-    return (
-        f"too short to be judged: it ends at {now.kimg:.3g} kimg, a run is judged from "
-        f"{past.warm_up_kimg:.3g} kimg on ({diversity}). Look at the grid"
-    )
+    return f"{begins} {now.kimg:.3g} kimg, a run is judged from {past.warm_up_kimg:.3g} kimg on ({diversity})"

@@ -135,10 +135,10 @@ def resolve_device(wanted: str) -> str:
         raise ValueError(f"{wanted!r} is no device: use auto, cpu, cuda or cuda:N") from error
     if device.type != "cuda":
         raise ValueError(f"{wanted!r} is not supported: use auto, cpu, cuda or cuda:N")
-    if (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"{wanted!r}: torch sees {torch.cuda.device_count()} CUDA device(s); use cpu"
-        )
+    if (num_cards := torch.cuda.device_count()) == 0:
+        raise ValueError(f"{wanted!r}: there is no graphics card here; use cpu")
+    if (device.index or 0) >= num_cards:
+        raise ValueError(f"{wanted!r}: the last graphics card here is cuda:{num_cards - 1}")
     return wanted
 
 

@@ -34,15 +34,24 @@ from trainers.data.split import MIN_HELD_OUT, check_enough, compared_with, held_
 from trainers.errors import ResumeRefused, StorageError, TrainingStopped
 from trainers.export import export_checkpoint, sweep_exports
 from trainers.files import storage_errors, sweep_leftovers, write_atomically
-from trainers.guard import GO_ON, SKIPS_IN_A_ROW, Guard, GuardEvent, Health, Reaction, Signals
+from trainers.guard import (
+    GO_ON,
+    SKIPS_IN_A_ROW,
+    Guard,
+    GuardEvent,
+    Health,
+    Reaction,
+    Signals,
+    Verdict,
+)
 from trainers.learner import Learner, StepMeans, place
 from trainers.networks import load_architecture
 from trainers.networks.check import check_shape
 from trainers.observer import Look, Observer
-from trainers.progress import Display, Pace, TickStats
+from trainers.progress import Display, Pace, TickStats, first_tick
 from trainers.runlock import hold_run
 from trainers.samples import png_bytes
-from trainers.seeing.page import EVENTS_FILE, STATS_FILE, write_page
+from trainers.seeing.page import EVENTS_FILE, STATS_FILE, PageFacts, write_page
 from trainers.seeing.tensorboard import open_tensorboard
 
 DISPLAY_EVERY_S = 1.0
@@ -115,7 +124,7 @@ def train(
         board = open_tensorboard(run_folder) if config.tensorboard else None
         if board is not None:
             open_things.callback(board.close)
-        images_seen, exported_images, elapsed_s = 0, 0, 0.0
+        images_seen, exported_images, elapsed_s, doubt = 0, 0, 0.0, ""
         yardstick = compared_with(pictures.images, config.holdout)
 
         def whole_state() -> dict[str, Any]:
@@ -131,6 +140,7 @@ def train(
                 "images_seen": images_seen,
                 "exported_images": exported_images,
                 "elapsed_s": pace.elapsed_s,
+                "doubt": doubt,
                 "learner": learner.state(),
                 "feed": feed.state(),
                 "guard": guard.state_dict(),
@@ -164,7 +174,8 @@ def train(
             _forget_lines(run_folder / log, "elapsed_s", elapsed_s + 1e-3)
         learner.knobs = guard.knobs
         pace = Pace(config, images_seen, elapsed_s)
-        write_page(run_folder, config.loss)  # to be opened at once, before the first tick
+        about = PageFacts(config.loss, observer.rows, first_tick(config, pace))
+        write_page(run_folder, about)  # to be opened at once, before the first tick
         has_best = saved is not None and (run_folder / state.BEST_FILE).exists()
         if saved is not None and config.guard and images_seen > 0:
             was_watched = saved["config"]["guard"] or guard.best_kimg is not None
@@ -214,6 +225,7 @@ def train(
             if verdict is None and _has_diverged(signals):
                 raise TrainingStopped(_diverged_unguarded(config, tick_images, images_seen))
             is_ill = verdict is not None and verdict.health is Health.ILL
+            doubt = verdict.doubt if verdict is not None else ""
             reactions = verdict.reactions if verdict is not None else ()
             gives_up = Reaction.STOP in reactions
             is_enough = gives_up or Reaction.FINISH in reactions
@@ -225,13 +237,21 @@ def train(
             is_due = images_seen - exported_images >= config.export_kimg * 1000
             if (is_due or stopping or is_finished) and not is_ill:
                 checkpoint = exported = export_checkpoint(
-                    look.network, look.grid, config, pictures, images_seen, folders.checkpoints
+                    look.network,
+                    look.grid,
+                    config,
+                    pictures,
+                    images_seen,
+                    folders.checkpoints,
+                    doubt=doubt,
                 )
                 exported_images = images_seen
             if verdict is not None and verdict.is_best:
                 state.save(run_folder, whole_state(), state.BEST_FILE)
             elif verdict is not None and is_finished:
-                best = _export_best(run_folder, learner, observer, config, pictures, folders)
+                best = _export_best(
+                    run_folder, learner, observer, config, pictures, folders, verdict
+                )
                 if best is not None:
                     checkpoint = exported = best
             if Reaction.ROLL_BACK in reactions or gives_up:
@@ -255,7 +275,7 @@ def train(
                 if verdict is not None and verdict.is_news
                 else None
             )
-            _write_tick(run_folder, config.loss, look, stats, event, images_seen / 1000)
+            _write_tick(run_folder, about, look, stats, event, images_seen / 1000)
             if board is not None:
                 board.scalars(stats.as_dict(), stats.kimg)
                 board.image(look.grid, stats.kimg)
@@ -413,7 +433,7 @@ def _stats(means: StepMeans, look: Look, augment_p: float, kimg: float, pace: Pa
 
 def _write_tick(
     run_folder: Path,
-    loss: str,
+    about: PageFacts,
     look: Look,
     stats: TickStats,
     event: GuardEvent | None,
@@ -429,7 +449,7 @@ def _write_tick(
         _append(run_folder / EVENTS_FILE, event.as_dict())
     if goes_on_from_kimg < stats.kimg:  # what was gone back on stays in the guard's words alone
         _forget_lines(run_folder / STATS_FILE, "kimg", goes_on_from_kimg)
-    write_page(run_folder, loss)
+    write_page(run_folder, about)
 
 
 def _has_diverged(signals: Signals) -> bool:
@@ -456,8 +476,12 @@ def _export_best(
     config: TrainConfig,
     pictures: PictureSet,
     folders: Folders,
+    last: Verdict,
 ) -> Path | None:
-    """The best state as the run's latest checkpoint; None if no trained state was ever worth keeping."""
+    """The best state as the run's latest checkpoint; None if no trained state was ever worth keeping.
+
+    What was doubted when it was the best, is doubted if the `last` verdict doubts as well.
+    """
     best = state.load(run_folder, state.BEST_FILE)
     if best is None or best["images_seen"] == 0:
         return None
@@ -470,6 +494,7 @@ def _export_best(
         best["images_seen"],
         folders.checkpoints,
         is_best=True,
+        doubt=best.get("doubt", "") and last.doubt,
     )
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,6 +34,7 @@ MANIFEST_FILE = "manifest.json"
 SAMPLES_FILE = "samples.png"
 MAX_MANIFEST_BYTES = 1_000_000
 MAX_WEIGHTS_BYTES = 4_000_000_000
+MAX_DOUBT = 1000
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -86,6 +88,9 @@ class Manifest(_Part):
     seed: int
     dataset: DatasetFacts
     torch_version: str
+    doubt: str = Field(default="", max_length=MAX_DOUBT)
+    """Why nobody can say that it paints well, in the guard's words: `too short to be judged: …`. Empty where
+    nothing is held against it, where nobody watched, and in checkpoints made before this was noted."""
 
     @property
     def shape(self) -> Shape:
@@ -178,7 +183,8 @@ def find_checkpoint(typed: str, checkpoints: Path) -> Path:
     )
     listed = f"The last ones there: {', '.join(known[-5:])}."
     none = "There are none there; --checkpoints-dir names another place."
-    hint = did_you_mean(typed, known, listed if known else none)
+    runs = {re.sub(r"-[\d.]+(-best)?$", "", name) for name in known}
+    hint = did_you_mean(typed, [*known, *sorted(runs)], listed if known else none)
     raise SettingsError(f"there is no checkpoint {typed!r} in {checkpoints}. {hint}")
 
 

@@ -64,6 +64,8 @@ class Observer:
         device = torch.device(config.device)
         self._columns = grid_columns(config.size)
         by_row, as_usual = self._classes(config, pictures, shown)
+        self.rows = _rows(self._columns, pictures.class_names, by_row)
+        """The classes in each row of the grid, from the top; none where no classes are learned."""
 
         self._at_a_time = ema.SETTLING_BATCH
         """Pictures painted together at most: fewer once memory has run out."""
@@ -208,3 +210,14 @@ class Observer:
 
         drawn = np.random.default_rng(0).choice(pictures.class_indices[shown], size=NUM_GENERATED)
         return by_place, (lambda i: int(drawn[i]))
+
+
+def _rows(
+    columns: int, class_names: tuple[str, ...], class_of: Callable[[int], int] | None
+) -> tuple[tuple[str, ...], ...]:
+    if class_of is None:
+        return ()
+    in_rows = (range(row * columns, (row + 1) * columns) for row in range(columns))
+    return tuple(
+        tuple(dict.fromkeys(class_names[class_of(position)] for position in row)) for row in in_rows
+    )

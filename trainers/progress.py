@@ -153,7 +153,7 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 60}m{whole % 60:02d}s" if whole >= 60 else f"{whole}s"
 
 
-def _first_tick(config: TrainConfig, pace: Pace) -> str:
+def first_tick(config: TrainConfig, pace: Pace) -> str:
     """`4 kimg or 2m00s, whichever is first`; a budget that ends sooner is sooner."""
     kimg, seconds = config.tick_kimg, config.tick_s
     kimg = min(kimg, config.kimg - pace.images_seen / 1000)
@@ -176,21 +176,60 @@ def _speed(pace: Pace) -> str:
     return f"{pace.sec_per_kimg:.1f} s/kimg"
 
 
-def _losses(loss: str, d_loss: float, g_loss: float, d_right: float) -> str:
-    """`G 0.83  D 0.61  right 78%`; for the classic loss an arrow marks what is out of its usual range."""
+def _losses(d_loss: float, g_loss: float, d_right: float) -> str:
+    return f"G {g_loss:.2f}  D {d_loss:.2f}  right {d_right:.0%}"
+
+
+def _legend(loss: str) -> str:
+    """What `_losses` are, and where the classic loss usually has them."""
+    meaning = (
+        "G and D: the losses of generator and discriminator; right: how often the discriminator is"
+    )
     if loss != "bce":
-        return f"G {g_loss:.2f}  D {d_loss:.2f}  right {d_right:.0%}"
-    usual = classic_health(d_loss, g_loss, d_right)
-    g, d, right = (_ARROWS[reading] for reading in (usual.g_loss, usual.d_loss, usual.d_right))
-    return f"G {g_loss:.2f}{g}  D {d_loss:.2f}{d}  right {d_right:.0%}{right}"
+        return meaning
+    return (
+        f"{meaning} (usual for this loss: G {_range(CLASSIC_G_LOSS)}, D {_range(CLASSIC_D_LOSS)}, "
+        "right about 80%; on few pictures it is common to be outside, and no harm)"
+    )
 
 
-_ARROWS = {Reading.LOW: "↓", Reading.IN_RANGE: "", Reading.HIGH: "↑"}
-_CLASSIC_RANGES = (
-    f"usual for this loss: G {CLASSIC_G_LOSS[0]:g} to {CLASSIC_G_LOSS[1]:g}, "
-    f"D {CLASSIC_D_LOSS[0]:g} to {CLASSIC_D_LOSS[1]:g}, right about 80% (↑ ↓ are outside; "
-    "on few pictures that is common and no harm)"
-)
+def _range(of: tuple[float, float]) -> str:
+    return f"{of[0]:g} to {of[1]:g}"
+
+
+class _ClassicWatch:
+    """Tells, once a session, of a figure of the classic loss that stays outside its usual range.
+
+    Not of every tick that is: on few pictures most of a healthy run's are.
+    """
+
+    AFTER_TICKS = 10
+
+    def __init__(self, loss: str = "") -> None:
+        self._is_classic = loss == "bce"
+        self._outside: dict[str, tuple[Reading, int]] = {}
+
+    def look(self, stats: TickStats) -> list[str]:
+        if not self._is_classic:
+            return []
+        health = classic_health(stats.d_loss, stats.g_loss, stats.d_right)
+        told = []
+        for name, reading, usual in (
+            ("G", health.g_loss, _range(CLASSIC_G_LOSS)),
+            ("D", health.d_loss, _range(CLASSIC_D_LOSS)),
+            ("right", health.d_right, "80%"),
+        ):
+            before, num = self._outside.get(name, (Reading.IN_RANGE, 0))
+            if num >= self.AFTER_TICKS:
+                continue
+            num = num + 1 if reading is before else 1
+            self._outside[name] = (reading, 0 if reading is Reading.IN_RANGE else num)
+            if self._outside[name][1] == self.AFTER_TICKS:
+                side = "above" if reading is Reading.HIGH else "below"
+                told.append(
+                    f"{name} stays {side} its usual {usual}: look whether the grid gets better"
+                )
+        return told
 
 
 class PlainDisplay:
@@ -203,7 +242,7 @@ class PlainDisplay:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._prepared_at = 0.0
-        self._loss = ""
+        self._watch = _ClassicWatch()
         self._began_s, self._is_silent = 0.0, False
 
     def preparing(self, what: str, done: int, total: int) -> None:
@@ -222,12 +261,12 @@ class PlainDisplay:
             limits.append(f"{config.minutes:g} {'minute' if config.minutes == 1 else 'minutes'}")
         until = " or ".join(limits) + (", whichever is first" if len(limits) == 2 else "")
         self.note(f"training {config.run} on {config.device}: to {until}")
-        self._loss = config.loss
+        self._watch = _ClassicWatch(config.loss)
         self._began_s, self._is_silent = pace.elapsed_s, True
+        if not pace.is_finished and not pace.images_seen:  # a resumed run has had them
+            self.note(f"first figures and first grid after {first_tick(config, pace)}")
         if not pace.is_finished:
-            self.note(f"first figures and first grid after {_first_tick(config, pace)}")
-        if config.loss == "bce":
-            self.note(_CLASSIC_RANGES)
+            self.note(_legend(config.loss))
 
     def wants_losses(self, every_s: float) -> bool:
         return False
@@ -243,10 +282,12 @@ class PlainDisplay:
         self._is_silent = False
         self.note(
             f"kimg {stats.kimg:8.1f}  {pace.fraction:4.0%}  {_speed(pace)}  ETA {duration(pace.remaining_s)}  "
-            f"{_losses(self._loss, stats.d_loss, stats.g_loss, stats.d_right)}  "
+            f"{_losses(stats.d_loss, stats.g_loss, stats.d_right)}  "
             f"diversity {stats.pixel_diversity:.2f}{_quality(stats.scores)}"
             + (f"  checkpoint {checkpoint.name}" if checkpoint else "")
         )
+        for told in self._watch.look(stats):
+            self.note(told)
 
     def close(self) -> None: ...
 
@@ -273,7 +314,7 @@ class TerminalDisplay:
         )
         self._task: TaskID | None = None
         self._has_begun = False
-        self._loss = ""
+        self._watch = _ClassicWatch()
         self._losses = ""
         self._losses_at = 0.0
 
@@ -288,14 +329,13 @@ class TerminalDisplay:
             self._bar.remove_task(self._task)
             self._task = None
         self._title = config.run
-        self._loss = config.loss
+        self._watch = _ClassicWatch(config.loss)
         self._goal_kimg = pace.goal_kimg
         if self._has_begun:  # a sweep begins many runs
             return
         self._has_begun = True
         self.note("Ctrl-C saves and stops; the same command goes on from there.")
-        if config.loss == "bce":
-            self.note(_CLASSIC_RANGES)
+        self.note(_legend(config.loss))
 
     def wants_losses(self, every_s: float) -> bool:
         return time.monotonic() - self._losses_at > every_s
@@ -303,7 +343,7 @@ class TerminalDisplay:
     def losses(self, means: StepMeans) -> None:
         self._losses_at = time.monotonic()
         right = (means.d_right_on_real + means.d_right_on_fake) / 2
-        shown = _losses(self._loss, means.d_loss, means.g_loss, right)
+        shown = _losses(means.d_loss, means.g_loss, right)
         if not self._is_wide:
             shown = shown.rpartition("  right")[0]
         self._losses = shown.replace("  ", " ")
@@ -322,6 +362,8 @@ class TerminalDisplay:
             self.note(f"at {stats.kimg:.1f} kimg:{_quality(stats.scores)}")
         if checkpoint:
             self.note(f"checkpoint {checkpoint.name} written at {stats.kimg:.1f} kimg")
+        for told in self._watch.look(stats):
+            self.note(told)
 
     def close(self) -> None:
         self._bar.stop()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import click
 
 from artbot.cli.common import json_option, print_json, say, with_workplace
+from artbot.errors import NoCheckpoint
 from artbot.workplace import Workplace
 
 
@@ -18,7 +20,8 @@ def checkpoints_command(workplace: Workplace, retry: str | None, as_json: bool) 
     """List the checkpoints, the latest first, each read whole and checked.
 
     One that was refused for what its weights are is not tried again: it is shown with the reason
-    until you say --retry. Exit code 1 if one is refused.
+    until you say --retry. One whose run could not be judged is used where there is no other. Exit code 1
+    if one is refused.
     """
     from artbot.studio.refusals import refused_for_good
     from artbot.studio.registry import list_checkpoints, verify
@@ -56,9 +59,27 @@ def checkpoints_command(workplace: Workplace, retry: str | None, as_json: bool) 
             click.echo(
                 f"{row['name']:32} {row['size']:3} px  {row['arch']}  {row['kimg']:8.1f} kimg  "
                 f"{row['learned_from']}  {row['created_at'][:16]}"
+                + (f"  {row['doubt'].partition(':')[0]}" if row["doubt"] else "")
             )
+    for words in [] if as_json else _passed_over(workplace):
+        click.echo(words)
     if any(row["refusal"] for row in rows):
         raise SystemExit(1)
+
+
+def _passed_over(workplace: Workplace) -> list[str]:
+    """What each schedule would be painted with, were it not doubted."""
+    from artbot.studio.choice import generator_of, passed_over
+
+    database, settings = workplace.database, workplace.settings
+    told = []
+    for name, schedule in settings.schedules.items():
+        with suppress(NoCheckpoint):
+            chosen = generator_of(database, settings.checkpoints, schedule)
+            told.append(
+                passed_over(database, settings.checkpoints, settings.schedules, name, chosen)
+            )
+    return [words for words in told if words]
 
 
 def _release(workplace: Workplace, name: str) -> None:

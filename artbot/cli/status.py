@@ -64,7 +64,10 @@ def _batches(status: Status, now: datetime) -> Lines:
         [f"{name} is refused: {why}" for name, why in status.refused_checkpoints.items()],
         "artbot checkpoints",
     )
-    lines += [("next batch", _next_batch(batch, status, now)) for batch in status.next_batches]
+    for following in status.next_batches:
+        lines.append(("next batch", _next_batch(following, status, now)))
+        if following.passed_over:
+            lines.append(("", following.passed_over))
     for batch in status.unfinished_batches:
         due = f"{_when(batch.due_at, now)}; " if batch.due_at <= now else ""
         lines.append(("unfinished", f"{batch.key}: {due}{batch.waits_for}"))

@@ -6,7 +6,7 @@ out damaged when it is loaded; then the worker takes the next.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,25 @@ def generator_of(
         told = next((c for c in refused if c.entry.manifest and c.entry.manifest.class_names), told)
     others = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
     raise NoCheckpoint(f"no checkpoint can be used: {told.entry.name}: {told.refusal}{others}")
+
+
+def passed_over(
+    database: Database,
+    checkpoints: Path,
+    schedules: Mapping[str, ScheduleSettings],
+    schedule: str,
+    chosen: CheckpointEntry,
+) -> str | None:
+    """Which one would paint instead of the `chosen` one, were it not doubted, and how to have it so."""
+    for choice in choices(database, checkpoints, schedules[schedule]):
+        entry = choice.entry
+        is_doubted = choice.refusal is None and entry.doubt and not chosen.doubt
+        if is_doubted and registry.is_later(entry, chosen):
+            return (
+                f"later, but {entry.doubt}: {entry.name}; to use it all the same: "
+                f'checkpoint = "{entry.name}" under [schedules.{schedule}]'
+            )
+    return None
 
 
 def is_as_recorded(database: Database, manifest: Manifest) -> bool:

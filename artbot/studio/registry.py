@@ -57,8 +57,14 @@ class CheckpointEntry:
             return ""
         return (
             f"{self.manifest.size} px, learned from {self.manifest.learned_from}, "
-            f"{self.manifest.kimg:g} kimg"
+            f"{self.manifest.kimg:g} kimg" + (f", {self.doubt}" if self.doubt else "")
         )
+
+    @property
+    def doubt(self) -> str:
+        """`too short to be judged`: what the manifest's doubt says before its colon; empty without one."""
+        said = self.manifest.doubt if self.manifest else ""
+        return said.partition(":")[0] or said
 
 
 class GeneratorLost(CheckpointRefused):
@@ -101,8 +107,8 @@ def verify(entry: CheckpointEntry) -> str | None:
 
 
 def choose(checkpoints: Path, wanted: str, dataset: str | None = None) -> Iterator[CheckpointEntry]:
-    """Checkpoints to try, best first: all from the latest on for LATEST, else the one of that name; of
-    those that learned from `dataset`, if one is named.
+    """Checkpoints to try, best first: all from the latest without doubt on for LATEST, those with a doubt
+    last; else the one of that name; of those that learned from `dataset`, if one is named.
 
     Raises NoCheckpoint when there is nothing to try.
     """
@@ -129,7 +135,12 @@ def choose(checkpoints: Path, wanted: str, dataset: str | None = None) -> Iterat
                 f"one with `artbot train --dataset {dataset}`"
             )
         entries = [e for e in entries if not e.manifest or e.manifest.dataset.name == dataset]
-    return iter(entries)
+    return iter(sorted(entries, key=lambda e: e.manifest is None or bool(e.doubt)))
+
+
+def is_later(entry: CheckpointEntry, other: CheckpointEntry) -> bool:
+    """Whether it was made after the other one; both have a usable manifest."""
+    return _age(entry) > _age(other)
 
 
 def keep(entry: CheckpointEntry, generators: Path) -> Path:
@@ -219,11 +230,12 @@ def _fault_in_names(manifest: Manifest) -> str | None:
         "arch": manifest.arch,
         "upsampling": manifest.upsampling,
         "torch_version": manifest.torch_version,
+        "doubt": manifest.doubt,
         "dataset.name": manifest.dataset.name,
         **{f"dataset.class_names.{i}": n for i, n in enumerate(manifest.dataset.class_names)},
     }
     for where, name in names.items():
-        if len(name) > MAX_NAME:
+        if where != "doubt" and len(name) > MAX_NAME:
             return f"{where}: longer than {MAX_NAME} characters"
         if not is_plain(name):
             return f"{where}: {name!a} holds control characters"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -63,6 +64,29 @@ def test_checkpoints_are_listed_with_the_pictures_they_learned_from(
     assert "384 pictures of tests (51 held out)  20" in place.run("checkpoints").out
     assert place.json("checkpoints")[0]["learned_from"] == "384 pictures of tests (51 held out)"
     assert "learned from 384 pictures of tests" in place.run("status").out
+
+
+@on_sqlite_only
+def test_a_later_checkpoint_that_could_not_be_judged_is_marked_and_told_how_to_be_used(
+    place: Place, tiny_checkpoint: Path
+) -> None:
+    manifest = place.add_checkpoint(tiny_checkpoint) / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    hasty = place.root / "checkpoints" / "hasty-32-000002"
+    shutil.copytree(manifest.parent, hasty)
+    later = {"created_at": "2099-01-01T00:00:00Z", "name": hasty.name}
+    doubt = {"doubt": "too short to be judged: it ends at 2 kimg"}
+    (hasty / "manifest.json").write_text(json.dumps(facts | later | doubt))
+    manifest.write_text(json.dumps(facts | {"doubt": ""}))
+    first, second, told = place.run("checkpoints").out.splitlines()
+    assert first.startswith(hasty.name)
+    assert first.endswith("2099-01-01T00:00  too short to be judged")
+    assert second.startswith(facts["name"])
+    assert told == (
+        f"later, but too short to be judged: {hasty.name}; to use it all the same: "
+        f'checkpoint = "{hasty.name}" under [schedules.daily]'
+    )
+    assert f"painted by {facts['name']} " in place.run("status").out
 
 
 def test_a_fresh_workplace_says_what_to_do_next(place: Place) -> None:

@@ -70,6 +70,8 @@ class PictureSet:
     the cache is older than this."""
     folder: Path | None = None
     """Where they lie; None for pictures made in memory."""
+    files: tuple[str, ...] = ()
+    """Their names below `folder`, for people; none for pictures made in memory."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -83,10 +85,12 @@ def load_pictures(
     Raises DatasetError when fewer than MIN_PICTURES are usable, StorageError on a full disk.
     """
     files = pictures.list_pictures(folder)
+    unread = [file.relative for file in pictures.list_unread(folder)]
     if not files:
         kinds = " ".join(sorted(pictures.PICTURE_SUFFIXES))
+        others = f"; there are {pictures.told_unread(unread)}" if unread else ""
         raise DatasetError(
-            f"{folder} holds no pictures (looked for {kinds}, in it and its subfolders). "
+            f"{folder} holds no pictures (looked for {kinds}, in it and its subfolders{others}). "
             "Put your paintings there, or give another --dataset."
         )
     try:
@@ -105,6 +109,7 @@ def load_pictures(
             with _building(cache):
                 if not _is_whole(array_folder):  # another training may have just made it
                     _decode_all(folder, readable, size_px, array_folder, on_progress)
+        unreadable += [Rejection(name, "is of a kind that is not read") for name in unread]
         return _open_cached(array_folder, folder, key, unreadable)
     except OSError as error:
         raise StorageError(
@@ -162,6 +167,7 @@ def _open_cached(
         num_upscaled=index["num_upscaled"],
         upscaling=tuple(index["upscaling"]) if index.get("upscaling") else None,
         folder=folder,
+        files=tuple(map(for_people, index["files"])),
     )
 
 

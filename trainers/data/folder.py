@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,33 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from trainers.errors import DatasetError, in_one_line
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+UNREAD_SUFFIXES = frozenset(
+    [
+        ".heic",
+        ".heif",
+        ".avif",
+        ".jxl",
+        ".jp2",
+        ".psd",
+        ".psb",
+        ".xcf",
+        ".kra",
+        ".ai",
+        ".eps",
+        ".svg",
+        ".pdf",
+        ".raw",
+        ".dng",
+        ".cr2",
+        ".cr3",
+        ".nef",
+        ".arw",
+        ".orf",
+        ".rw2",
+        ".raf",
+    ]
+)
+"""Pictures too, of kinds that are not read: to be told of. What else lies beside pictures is not."""
 PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """JPEG opens MPO too, which many phones write under the name .jpg. All other decoders stay closed."""
 MAX_PIXELS = 178_000_000
@@ -54,6 +81,33 @@ def list_pictures(folder: Path) -> list[PictureFile]:
     Links to folders are followed, each folder once. A subfolder that cannot be read stands in the
     list itself, to be rejected with the reason. Raises DatasetError if `folder` cannot be read.
     """
+    return _list(folder, PICTURE_SUFFIXES)
+
+
+def list_unread(folder: Path) -> list[PictureFile]:
+    """Likewise those of kinds that are not read. Raises DatasetError if `folder` cannot be read."""
+    files = _list(folder, UNREAD_SUFFIXES)
+    # Without the subfolders that cannot be read, of which `list_pictures` tells.
+    return [file for file in files if is_unread(file.relative)]
+
+
+def is_unread(name: str) -> bool:
+    return _suffix(name) in UNREAD_SUFFIXES
+
+
+def told_unread(names: Collection[str]) -> str:
+    """`2 files of kinds that are not read (.heic, .psd)`, of such files' names."""
+    kinds = ", ".join(sorted({_suffix(name) for name in names}))
+    if len(names) == 1:
+        return f"1 file of a kind that is not read ({kinds})"
+    return f"{len(names)} files of kinds that are not read ({kinds})"
+
+
+def _suffix(name: str) -> str:
+    return Path(name).suffix.lower()
+
+
+def _list(folder: Path, suffixes: frozenset[str]) -> list[PictureFile]:
     found = []
 
     def on_error(error: OSError) -> None:
@@ -70,7 +124,7 @@ def list_pictures(folder: Path) -> list[PictureFile]:
         visited.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
-            if name.startswith(".") or Path(name).suffix.lower() not in PICTURE_SUFFIXES:
+            if name.startswith(".") or _suffix(name) not in suffixes:
                 continue
             path = Path(root, name)
             if not path.is_file():  # a dangling link, a folder called x.jpg
@@ -79,6 +133,11 @@ def list_pictures(folder: Path) -> list[PictureFile]:
             relative = path.relative_to(folder).as_posix()
             found.append(PictureFile(relative, status.st_size, status.st_mtime_ns))
     return sorted(found, key=lambda file: file.relative)
+
+
+def class_names_of(files: Sequence[PictureFile]) -> list[str]:
+    """The subfolders they lie in, sorted."""
+    return sorted({file.class_name for file in files if file.class_name})
 
 
 def check_classes(dataset: str, class_names: Sequence[str], num_outside: int) -> None:

@@ -1,7 +1,8 @@
 """Which pictures are held out: each by its own pixels, found again by anyone.
 
 No picture's place depends on the others. Whoever adds some or takes some away moves none: what was
-trained on is never measured with later, and copies of a picture stay on one side.
+trained on is never measured with later, and copies of a picture stay on one side. The pixels are
+those at the size learned, which is all that a cache keeps: at another size other pictures are held out.
 """
 
 from __future__ import annotations

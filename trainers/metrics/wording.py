@@ -9,6 +9,8 @@ from trainers.metrics.scores import Scores
 from trainers.symptoms import COPYING_RATIO, LEAST_COVERAGE, OFF_COLOUR, THIN_DIVERSITY
 
 _WIDTH = 100
+_NAMES = 22
+"""The longest name's."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,9 @@ class _Row:
 def in_words(scores: Scores) -> str:
     """A table of several lines, and what is to be worried about."""
     rows = _rows(scores)
-    lines = [f"{'':12}{'generated':>16}{'real against real':>20}"]
+    lines = [f"{'':{_NAMES}}{'generated':>16}{'real against real':>20}"]
     for row in rows:
-        lines.append(f"{row.name:12}{row.generated:>16}{row.real:>20}")
+        lines.append(f"{row.name:{_NAMES}}{row.generated:>16}{row.real:>20}")
         lines += textwrap.wrap(row.meaning, _WIDTH, initial_indent="    ", subsequent_indent="    ")
     lines += ["", *worries(scores)]
     return "\n".join(lines).rstrip()
@@ -35,9 +37,12 @@ def worries(scores: Scores) -> list[str]:
     """A sentence for each thing that is wrong with the pictures; none if nothing is."""
     found = []
     if scores.diversity_ratio < THIN_DIVERSITY:
+        to_whom = "to the judge"
+        if scores.pixel_diversity_ratio < scores.feature_diversity_ratio:
+            to_whom = "in pixels"
         found.append(
-            f"! It repeats itself: its pictures differ {scores.diversity_ratio:.2f} times as much as "
-            "real ones do."
+            f"! It repeats itself: its pictures differ {to_whom} {scores.diversity_ratio:.2f} times as "
+            "much as real ones do."
         )
     if scores.coverage < LEAST_COVERAGE:
         found.append(
@@ -94,12 +99,18 @@ def _rows(scores: Scores) -> list[_Row]:
             "Share of the real pictures that lie among the generated ones. Higher is better.",
         ),
         _Row(
-            "diversity",
-            f"{scores.diversity_ratio:.2f}",
+            "diversity to the judge",
+            f"{scores.feature_diversity_ratio:.2f}",
             "1.00",
-            "How much the pictures differ from each other, measured by how much real ones do "
-            f"({scores.feature_diversity_ratio:.2f} to the judge, {scores.pixel_diversity_ratio:.2f} "
-            "in pixels; the smaller counts). Towards 0 the generator paints one picture over and over.",
+            "How much the pictures differ from each other in what the judge sees, measured by how much "
+            "real ones do. Towards 0 the generator paints one picture over and over.",
+        ),
+        _Row(
+            "diversity in pixels",
+            f"{scores.pixel_diversity_ratio:.2f}",
+            "1.00",
+            "The same in the pixels themselves, as the run's page tells it at every tick. The smaller of "
+            "the two counts.",
         ),
         _Row(
             "colour",

@@ -44,6 +44,12 @@ def check_shape(name: str, shape: Shape) -> None:
             )
 
 
+def unknown_options(name: str) -> list[str]:
+    """The fields of Shape that the architecture `name` leaves alone."""
+    known = _UNIVERSAL | load_architecture(name).options
+    return [field.name for field in dataclasses.fields(Shape) if field.name not in known]
+
+
 def check_pretrained(name: str) -> None:
     """Raises TrainerError where a network that the architecture `name` looks through is not installed."""
     architecture = load_architecture(name)

@@ -70,13 +70,15 @@ class FilmFacts:
     seconds: float
     size_px: tuple[int, int]
     num_bytes: int
+    has_replaced: bool = False
+    """Whether there was a file of that name."""
 
     def __str__(self) -> str:
         width, height = self.size_px
         return (
             f"{self.path} ({self.seconds:.1f} s, {self.num_frames} frames, {width}x{height} px, "
             f"{self.num_bytes / 1e6:.1f} MB)"
-        )
+        ) + (", the one that was there is replaced" if self.has_replaced else "")
 
 
 def format_of(path: Path) -> FilmFormat:
@@ -130,6 +132,7 @@ def write_film(path: Path, frames: Iterable[Image.Image], fps: float, about: str
     """
     writers = {".mp4": _write_mp4, ".gif": _write_gif, ".webp": _write_webp}
     counted = _Counted(frames)
+    has_replaced = path.exists()
     writer = writers[format_of(path).suffix]
     write_atomically(path, lambda file: writer(file, counted, fps, about))
     return FilmFacts(
@@ -138,6 +141,7 @@ def write_film(path: Path, frames: Iterable[Image.Image], fps: float, about: str
         counted.num / fps,
         counted.size_px,
         num_bytes=path.stat().st_size,
+        has_replaced=has_replaced,
     )
 
 

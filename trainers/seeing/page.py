@@ -8,6 +8,7 @@ as text: the page takes the lines apart, so that a tick costs one reading and on
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -24,10 +25,21 @@ MAX_TICKS = 2000
 _MEASURED = b'"kid'
 
 
-def write_page(run_folder: Path, loss: str = "") -> None:
+@dataclass(frozen=True)
+class PageFacts:
+    """What the page says of a run beside its logs."""
+
+    loss: str = ""
+    """What the run learns with; of `bce` the page marks the classic ranges."""
+    rows: tuple[tuple[str, ...], ...] = ()
+    """The classes in each row of the grid; none for a run that learns none."""
+    first_grid: str = ""
+    """After what the first grid comes, in the progress's words; looked at while there is none."""
+
+
+def write_page(run_folder: Path, about: PageFacts = PageFacts()) -> None:
     """Write or refresh `run_folder`/index.html from stats.jsonl and guard.jsonl. Raises StorageError.
 
-    `loss`: what the run learns with; of `bce` the page marks the classic ranges.
     To be called at every tick: a millisecond, and some five when there are thousands of ticks.
     """
     with storage_errors(run_folder / PAGE_FILE):
@@ -36,7 +48,9 @@ def write_page(run_folder: Path, loss: str = "") -> None:
             "name": run_folder.resolve().name,
             "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "every": every,
-            "usual": CLASSIC_RANGES if loss == "bce" else {},
+            "usual": CLASSIC_RANGES if about.loss == "bce" else {},
+            "rows": about.rows,
+            "first_grid": about.first_grid,
         }
         parts = [
             f"artbotRun({{...{json.dumps(facts)},\nstats: ".encode(),

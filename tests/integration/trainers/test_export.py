@@ -25,7 +25,7 @@ def network(seed: int) -> nn.Module:
     return Generator(Shape(32, 8, 4)).eval()
 
 
-def export(studio: Studio, seed: int = 0, images_seen: int = 1000) -> Path:
+def export(studio: Studio, seed: int = 0, images_seen: int = 1000, doubt: str = "") -> Path:
     grid = Image.new("RGB", (96, 96), (seed % 256, 0, 0))
     return export_checkpoint(
         network(seed),
@@ -34,6 +34,7 @@ def export(studio: Studio, seed: int = 0, images_seen: int = 1000) -> Path:
         studio.pictures(),
         images_seen,
         studio.folders.checkpoints,
+        doubt=doubt,
     )
 
 
@@ -42,6 +43,20 @@ def test_exporting_the_same_weights_again_changes_nothing(studio: Studio) -> Non
     before = {f: (f.read_bytes(), f.stat().st_mtime_ns) for f in folder.iterdir()}
     assert export(studio) == folder
     assert {f: (f.read_bytes(), f.stat().st_mtime_ns) for f in folder.iterdir()} == before
+    assert studio.checkpoints() == [folder]
+
+
+def test_a_later_verdict_reaches_the_checkpoint_that_lies_there(studio: Studio) -> None:
+    folder = export(studio, doubt="too early to be judged: it is at 1 kimg")
+    early = read_manifest(folder)
+    assert early.doubt == "too early to be judged: it is at 1 kimg"
+    assert export(studio, doubt="") == folder
+    assert read_manifest(folder) == early.model_copy(update={"doubt": ""})
+    assert sorted(f.name for f in folder.iterdir()) == [
+        "generator.safetensors",
+        "manifest.json",
+        "samples.png",
+    ]
     assert studio.checkpoints() == [folder]
 
 

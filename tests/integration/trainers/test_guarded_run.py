@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -586,3 +587,27 @@ def test_the_best_tick_of_a_longer_run_is_the_latest_checkpoint_again(
         for n in ("", "-2")
     }
     assert len(shas) == 1
+
+
+@pytest.mark.parametrize(
+    ("at_its_best", "at_the_end", "told"),
+    [
+        ("too early to be judged", "too short to be judged", "too short to be judged"),
+        ("too early to be judged", "", ""),
+        ("", "the run became ill: alike", ""),
+        ("too early to be judged", "the run became ill: alike", "the run became ill: alike"),
+    ],
+)
+def test_the_best_is_doubted_if_nobody_could_judge_it_by_the_end(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, at_its_best: str, at_the_end: str, told: str
+) -> None:
+    from trainers import loop
+
+    exported: dict[str, Any] = {}
+    best = {"images_seen": 8, "learner": {}, "doubt": at_its_best}
+    monkeypatch.setattr(loop.state, "load", lambda *_: best)
+    monkeypatch.setattr(loop, "export_checkpoint", lambda *_, **named: exported.update(named))
+    last = Verdict(Health.WARNING, (), (), "", False, False, None, at_the_end)
+    anyone: Any = MagicMock()
+    loop._export_best(studio.path, anyone, anyone, config_of(), anyone, studio.folders, last)
+    assert exported == {"is_best": True, "doubt": told}

@@ -197,10 +197,7 @@ def test_a_finished_run_says_so_and_a_larger_budget_goes_on(studio: Studio) -> N
     command = ("train", "--dataset", "blobs", "--size", "32", "--run", "tiny")
     again = studio.trainers(*command)
     assert again.returncode == 0, again.stderr
-    assert (
-        "tiny is finished, at 0.1 kimg (--kimg was 0.08, --minutes no limit); to go on, name a larger "
-        "--kimg or --minutes."
-    ) in again.stderr
+    assert "tiny is finished: its 0.08 kimg are spent. Go on with --kimg 0.16." in again.stderr
     assert studio.state()["images_seen"] == 80
     minutes = (studio.state()["elapsed_s"] + 1) / 60  # of both sessions, however slow the first
     longer = studio.trainers(*command, "--minutes", minutes)

@@ -14,14 +14,17 @@ import av
 import pytest
 from PIL import Image
 
+from tests.contract.browser import CHROMIUM, browsing
 from tests.trainer_fixtures import ENVIRONMENT, Studio, run_on_small_disk
 from trainers.errors import CheckpointRefused, OutOfMemory, SettingsError, TrainerError
 from trainers.loop import TrainResult
 from trainers.manifest import read_manifest
 from trainers.seeing.cli import timelapse_command, walk_command
-from trainers.seeing.page import write_page
+from trainers.seeing.page import PageFacts, write_page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium here; tests/install-browser.sh brings one"
+)
 
 
 def trainers(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -229,9 +232,7 @@ def test_training_leaves_a_page_with_all_its_ticks(trained: tuple[Studio, TrainR
     assert (studio.run() / "index.html").stat().st_size > 10_000
 
 
-@pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium here; tests/install-browser.sh brings one"
-)
+@needs_browser
 def test_the_page_opens_from_the_disk_in_a_browser(place: Path) -> None:
     run = place / "runs" / "blobs-32"
     stats = [
@@ -244,7 +245,7 @@ def test_the_page_opens_from_the_disk_in_a_browser(place: Path) -> None:
     event = {"kimg": 60.0, "health": "warning", "words": "The discriminator <wins>."}
     (run / "guard.jsonl").write_text(json.dumps(event) + "\n")
     run = run.rename(run.with_name("blobs & <more>"))
-    write_page(run, "bce")
+    write_page(run, PageFacts(loss="bce"))
     ran = subprocess.run(
         [
             *(str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"),
@@ -257,7 +258,7 @@ def test_the_page_opens_from_the_disk_in_a_browser(place: Path) -> None:
     )
     page = ran.stdout
     assert "<title>blobs &amp; &lt;more&gt; · 120 kimg</title>" in page
-    assert "120 kimg · 30 min 0 s of training · 30 ticks" in page
+    assert "120 kimg · 30 min 0 s of training · 30 grids" in page
     assert 'src="samples/kimg-000120.000.png"' in page
     assert "The discriminator &lt;wins&gt;." in page
     assert re.search(r'aria-label="Losses from 0.00 kimg to 120 kimg\. Last: generator 3', page)
@@ -267,3 +268,69 @@ def test_the_page_opens_from_the_disk_in_a_browser(place: Path) -> None:
     shown = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
     assert re.search(r"<h2>Coverage<.*?not measured yet</span></div></figure>", shown)
     assert "Precision" not in shown, "of the further numbers only those there are"
+
+
+@needs_browser
+def test_the_page_shows_what_there_is_and_its_slider_is_where_its_curves_are(place: Path) -> None:
+    """Before the first grid, with one, and with thirty; a grid of two classes."""
+    run = place / "runs" / "blobs-32"
+    index = (run / "index.html").as_uri()
+    about = PageFacts(rows=(("iris",), ("rose",)), first_grid="4 kimg or 2m00s, whichever is first")
+
+    def write(num: int) -> None:
+        lines = [
+            {"kimg": 4.0 * n, "g_loss": 1.0, "pixel_diversity": 0.8} for n in range(1, num + 1)
+        ]
+        for last in lines[-1:]:
+            last["feature_diversity_ratio"] = 0.6
+        (run / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        words = "Name a larger --kimg 40."
+        event = {"kimg": 4.0, "health": "warning", "words": words}
+        (run / "guard.jsonl").write_text(json.dumps(event) + "\n" if lines else "")
+        write_page(run, about)
+        page.open(index)
+        page.evaluate(
+            "new Promise(done => { const look = () => !ticks.length || !$('grid').hidden"
+            " ? done() : setTimeout(look, 20); look(); })"
+        )
+
+    def text(of: str) -> str:
+        return str(page.evaluate(f"$('{of}').innerText"))
+
+    def is_seen(of: str) -> bool:
+        return bool(page.evaluate(f"$('{of}').offsetHeight > 0"))
+
+    controls = ("track", "play", "keys")
+    with browsing(place / "browser") as page:
+        page.look(1200, 900, "light")
+        write(0)
+        assert text("empty") == (
+            "Nothing has been painted yet. The first grid comes after 4 kimg or 2m00s, "
+            "whichever is first."
+        )
+        assert not any(is_seen(name) for name in (*controls, "scrub", "rows"))
+        assert "1 kimg: a thousand training pictures" in page.evaluate("document.body.innerText")
+
+        write(1)
+        assert text("place") == "4.0 kimg"
+        assert not any(is_seen(name) for name in controls)
+        assert text("rows").split() == ["iris", "rose"]
+        assert page.evaluate("[extent().low, extent().high]") == [0, 4]
+        legend = page.evaluate("[...document.querySelectorAll('.legend')].map(e => e.innerText)")
+        assert [" ".join(part.split()) for part in legend[1].splitlines()] == [
+            "in pixels 0.80",
+            "to the judge 0.60",
+        ]
+        assert page.evaluate("document.querySelector('.option').innerText") == "--kimg 40"
+
+        write(30)
+        assert all(is_seen(name) for name in controls)
+        page.evaluate("$('slider').value = 41; $('slider').dispatchEvent(new Event('input'))")
+        assert (text("place"), page.evaluate("$('slider').value")) == ("40.0 kimg", "40")
+        knob = page.evaluate("$('slider').value / $('slider').max")
+        marker = page.evaluate(
+            "(drawn[0].now.getAttribute('x1') - LEFT) / (drawn[0].svg.clientWidth - LEFT - RIGHT)"
+        )
+        assert knob == pytest.approx(1 / 3)
+        assert marker == pytest.approx(knob)
+        assert not page.complaints()

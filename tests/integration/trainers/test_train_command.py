@@ -71,13 +71,13 @@ def test_a_run_tells_what_it_does_line_by_line(finished: Finished) -> None:
     number = r"\d+\.\d+"
     assert re.fullmatch(
         rf"kimg +0\.1  100%  {number} s/kimg  ETA 0s  G {number}  D {number}  "
-        r"right \d+%[↑↓]?  diversity \d\.\d\d  checkpoint blobs-32-000000\.08",
+        r"right \d+%  diversity \d\.\d\d  checkpoint blobs-32-000000\.08",
         ticks[-1],
     )
     assert lines[-3:] == [
         "checkpoint: checkpoints/blobs-32-000000.08",
         "its page:   runs/blobs-32/index.html",
-        "finished at 0.1 kimg; a larger --kimg or --minutes goes on from there.",
+        "finished at 0.1 kimg: its 0.08 kimg are spent. Go on with --kimg 0.16.",
     ]
     assert ran.stdout == "", "standard output is for --dry-run"
 
@@ -127,6 +127,7 @@ def test_a_checkpoint_says_everything_about_itself(finished: Finished) -> None:
     ]
     weights = (folder / "generator.safetensors").read_bytes()
     manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest.pop("doubt").startswith("too short to be judged: it ends at 0.08 kimg")
     created_at = datetime.fromisoformat(manifest.pop("created_at"))
     assert abs((datetime.now(UTC) - created_at).total_seconds()) < 600
     assert re.fullmatch("[0-9a-f]{64}", manifest["dataset"].pop("fingerprint"))
@@ -177,8 +178,10 @@ def test_the_same_command_at_the_end_says_so_and_succeeds(finished: Finished) ->
     before = (studio.run("blobs-32") / "state.pt").read_bytes()
     again = studio.cli(*TEN_STEPS)
     assert again.returncode == 0
-    assert "blobs-32 is finished, at 0.1 kimg" in said(again)
-    assert "to go on, name a larger --kimg or --minutes." in said(again)
+    assert said(again).splitlines()[-1] == (
+        "blobs-32 is finished: its 0.08 kimg are spent. Go on with --kimg 0.16."
+    )
+    assert "training" not in said(again)
     assert (studio.run("blobs-32") / "state.pt").read_bytes() == before
     assert len(studio.checkpoints()) == 3
 
@@ -197,7 +200,8 @@ def test_a_dry_run_prints_the_whole_configuration_and_writes_nothing(studio: Stu
     ran = studio.cli("--kimg", 5, "--flip", "--dry-run")
     assert ran.returncode == 0
     assert said(ran) == ""
-    plan = dict(line.split(maxsplit=1) for line in ran.stdout.splitlines())
+    settings = ran.stdout.partition("\n\n")[2]
+    plan = dict(line.split(maxsplit=1) for line in settings.splitlines() if line)
     assert plan["pictures"] == (
         "datasets/blobs (24 files; which are usable is found out by decoding them)"
     )
@@ -241,8 +245,9 @@ def test_a_dry_run_of_a_source_fetches_nothing(tmp_path: Path) -> None:
         (["--dataset", "blob"], "Did you mean blobs?"),
         (["--dataset", "/no/such/folder"], "there is no such folder"),
         (["--dataset", "datasets/blobs/000.png"], "that is a file"),
-        (["--run", "../up"], "--run ../up: use letters, digits"),
-        (["--device", "cuda:99"], "--device 'cuda:99': torch sees"),
+        (["--run", "../.."], "--run ../..: use letters, digits"),
+        (["--run", "runs/up-64"], "--run runs/up-64: it is a name, no path: just up-64."),
+        (["--device", "cuda:99"], "--device 'cuda:99': "),
     ],
 )
 def test_a_mistyped_command_ends_with_code_2_and_a_message(

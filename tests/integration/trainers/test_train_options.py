@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.trainer_fixtures import STEP_KIMG, Studio, write_pictures
-from trainers.cli import train_command
+from tests.trainer_fixtures import STEP_KIMG, NotingDisplay, Studio, write_pictures
+from trainers import state
+from trainers.cli import has_bf16, report_pictures, train_command
 from trainers.config import TrainConfig
+from trainers.data.cache import Rejection
 from trainers.errors import SettingsError, TrainerError
 from trainers.inference import load_generator
 from trainers.presets import PRESETS
@@ -37,7 +39,8 @@ def command(*options: object) -> Result:
 def plan(*options: object) -> dict[str, str]:
     ran = command(*options, "--dry-run")
     assert ran.exception is None, ran.exception
-    rows = (line.split(maxsplit=1) for line in ran.stdout.splitlines())
+    settings = ran.stdout.partition("\n\n")[2]  # below the plain words
+    rows = (line.split(maxsplit=1) for line in settings.splitlines() if line)
     return {name: value[0] if value else "" for name, *value in rows}
 
 
@@ -91,6 +94,153 @@ def test_a_dry_run_tells_what_the_networks_weigh_and_cost(place: Studio) -> None
     assert "M parameters, " in shown["generator"]
     assert "GMAC a picture" in shown["generator"]
     assert "M frozen ones" in shown["discriminator"]
+
+
+def test_a_dry_run_begins_in_plain_words(place: Studio) -> None:
+    ran = command("--preset", "dcgan", "--kimg", 5, "--minutes", 2.5, "--dry-run")
+    words, _, settings = ran.stdout.partition("\n\n")
+    first, second, third, fourth, fifth = words.splitlines()
+    assert first == "blobs-32 learns from the 24 picture files in datasets/blobs."
+    assert second == "It paints 32 x 32 px, and learns on cpu."
+    assert third == (
+        "It ends after 5 kimg (thousand pictures) or 2.5 minutes, whichever is first, over all sessions."
+    )
+    assert fourth.startswith("Its generator (dcgan) has ")
+    assert fourth.endswith(" million that learn.")
+    assert fifth.startswith("On disk: about ")
+    assert settings.startswith("pictures ")
+
+
+def test_a_dry_run_lists_what_changes_nothing_apart(place: Studio) -> None:
+    def idle(*options: object) -> set[str]:
+        tail = command(*options, "--dry-run").stdout.partition("these change nothing:")[2]
+        return {line.split()[0] for line in tail.splitlines() if line}
+
+    of_projected = idle("--preset", "projected", "--augment", "none")
+    assert of_projected >= {"upsampling", "blocks", "real_label", "augment_p", "ada_target"}
+    assert "augment_p" not in idle("--preset", "dcgan-steady")
+    assert "upsampling" not in idle("--preset", "dcgan")
+
+
+@pytest.mark.parametrize(
+    ("facts", "has"),
+    [
+        ("flags : fpu avx512f avx512_bf16 sse", True),
+        ("Features : fp asimd bf16", True),
+        ("flags : fpu avx2 sse", False),
+        (None, True),
+    ],
+)
+def test_a_processor_that_computes_in_bf16_is_known_by_its_flags(
+    tmp_path: Path, facts: str | None, has: bool
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    if facts is not None:
+        cpuinfo.write_text(facts)
+    assert has_bf16(cpuinfo) is has
+
+
+def test_bf16_on_a_processor_that_gains_nothing_by_it_is_remarked(
+    place: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainers.cli.has_bf16", lambda: False)
+    words = "precision bf16 gains nothing on this processor"
+    assert words in command("--set", "precision=bf16", "--dry-run").stderr
+    assert words not in command("--dry-run").stderr
+
+
+def reported(place: Studio, **facts: Any) -> list[str]:
+    pictures = dataclasses.replace(place.pictures(), **facts)
+    display = NotingDisplay()
+    report = place.path / "left-out.txt"
+    report_pictures(pictures, pictures.folder or place.path, 32, False, report, display)
+    return display.notes
+
+
+def test_pictures_of_kinds_that_are_not_read_are_counted_and_all_listed(place: Studio) -> None:
+    left_out = (
+        Rejection("a.HEIC", "is of a kind that is not read"),
+        Rejection("sub/b.psd", "is of a kind that is not read"),
+        Rejection("text.jpg", "is not a picture"),
+    )
+    notes = reported(place, rejections=left_out)
+    assert notes[1:] == [
+        "  left out: 2 files of kinds that are not read (.heic, .psd)",
+        "  left out: text.jpg is not a picture",
+    ]
+    assert (place.path / "left-out.txt").read_text() == (
+        "a.HEIC is of a kind that is not read\nsub/b.psd is of a kind that is not read\n"
+        "text.jpg is not a picture\n"
+    )
+
+
+def test_one_picture_that_is_smaller_is_one(place: Studio) -> None:
+    assert reported(place, num_upscaled=1, upscaling=(1.6, 1.6))[-1] == (
+        "  1 of 24 is smaller than 32 px and was enlarged 1.6 times; a smaller --size would look sharper."
+    )
+
+
+# ---------------------------------------------------------------- a run that has a saved state
+
+
+def save_state(place: Studio, **how_far: float) -> None:
+    """As if the run had learned so far; nothing but what the command looks at."""
+    run = place.path / "runs" / "blobs-32"
+    run.mkdir(parents=True)
+    config = TrainConfig(run="blobs-32", size=32, kimg=800.0, minutes=2.5)
+    seen = {"images_seen": 2300, "elapsed_s": 60.0, **how_far}
+    state.save(run, {"config": config.as_dict(), **seen})
+
+
+@pytest.fixture
+def nothing_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(*_: object) -> None:
+        raise AssertionError("pictures are decoded")
+
+    monkeypatch.setattr("trainers.cli.prepare_pictures", decode)
+
+
+@pytest.mark.usefixtures("nothing_is_decoded")
+@pytest.mark.parametrize(
+    ("options", "differs"),
+    [
+        (("--width", 8), "width 64 -> 8"),
+        (("--size", 64, "--run", "blobs-32"), "size 32 -> 64"),
+        (("--seed", 3), "seed 0 -> 3"),
+    ],
+)
+def test_what_does_not_fit_a_saved_run_is_refused_before_a_picture_is_decoded(
+    place: Studio, options: tuple[object, ...], differs: str
+) -> None:
+    save_state(place)
+    assert f"has a saved state that these settings do not fit: {differs}" in str(refusal(*options))
+    assert not (place.path / "cache").exists()
+
+
+@pytest.mark.usefixtures("nothing_is_decoded")
+def test_classes_of_a_flat_folder_are_refused_before_a_picture_is_decoded(place: Studio) -> None:
+    assert "--classes: two subfolders" in str(refusal(*TINY, "--classes"))
+
+
+@pytest.mark.usefixtures("nothing_is_decoded")
+@pytest.mark.parametrize(
+    ("how_far", "words"),
+    [
+        ({"elapsed_s": 151.0}, "its 2.5 minutes are spent. Go on with --minutes 10."),
+        ({"images_seen": 800_000}, "its 800 kimg are spent. Go on with --kimg 1600."),
+    ],
+    ids=["minutes", "kimg"],
+)
+def test_a_finished_run_says_at_once_which_budget_ended_it_and_how_to_go_on(
+    place: Studio, how_far: dict[str, float], words: str
+) -> None:
+    save_state(place, **how_far)
+    ran = command()
+    assert ran.exit_code == 0
+    assert ran.stderr.splitlines() == ["starting torch …", f"blobs-32 is finished: {words}"]
+
+
+# ---------------------------------------------------------------- presets
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -290,5 +440,5 @@ def test_a_run_stopped_at_an_ill_tick_is_not_said_to_be_done(
     monkeypatch.setattr(trainers.loop, "train", train)
     ran = command(*TINY, "--kimg", 1)
     assert ran.exit_code == 130
-    assert "is finished" not in ran.stderr
+    assert "are spent" not in ran.stderr
     assert "everything is saved, the same command goes on from there" in ran.stderr

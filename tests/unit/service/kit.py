@@ -242,6 +242,7 @@ def write_checkpoint(
     created_at: datetime = NOON,
     weights: bytes = b"weights of a small generator" * 40,
     kimg: float = 120.0,
+    doubt: str = "",
 ) -> Manifest:
     """A checkpoint folder as the trainer exports it. The weights are bytes; no network is loaded."""
     manifest = Manifest(
@@ -259,6 +260,7 @@ def write_checkpoint(
         seed=7,
         dataset=DatasetFacts(name="flowers", fingerprint="c" * 64, num_pictures=500),
         torch_version="2.13",
+        doubt=doubt,
     )
     folder = checkpoints / name
     folder.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import stat
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from artbot.studio.registry import (
     LATEST,
     CheckpointEntry,
     choose,
+    identity_of,
     keep,
     list_checkpoints,
     open_kept,
@@ -128,6 +130,51 @@ def test_latest_tries_all_from_the_latest_on(checkpoints: Path) -> None:
     for days in range(3):
         write_checkpoint(checkpoints, f"c{days}", NOON + timedelta(days=days))
     assert names(list(choose(checkpoints, LATEST))) == ["c2", "c1", "c0"]
+
+
+DOUBT = "too short to be judged: it ends at 2 kimg, a run is judged from 12 kimg on"
+
+
+def test_the_latest_is_the_latest_without_doubt_and_those_with_one_come_last(
+    checkpoints: Path,
+) -> None:
+    write_checkpoint(checkpoints, "judged", NOON)
+    write_checkpoint(checkpoints, "later", NOON + timedelta(days=1))
+    write_checkpoint(checkpoints, "hasty", NOON + timedelta(days=2), doubt=DOUBT)
+    write_checkpoint(checkpoints, "hastier", NOON + timedelta(days=3), doubt=DOUBT)
+    (checkpoints / "empty").mkdir()
+    tried = ["later", "judged", "hastier", "hasty", "empty"]
+    assert names(list(choose(checkpoints, LATEST))) == tried
+    assert names(list(choose(checkpoints, "hasty"))) == ["hasty"], "whoever names it means it"
+
+
+def test_where_all_are_doubted_the_latest_of_them_is_the_latest(checkpoints: Path) -> None:
+    """As on the first day, with one generator of a few minutes."""
+    for days in range(2):
+        write_checkpoint(checkpoints, f"c{days}", NOON + timedelta(days=days), doubt=DOUBT)
+    assert names(list(choose(checkpoints, LATEST))) == ["c1", "c0"]
+
+
+def test_a_doubt_makes_no_other_generator_and_is_told_in_few_words(checkpoints: Path) -> None:
+    manifest = write_checkpoint(checkpoints, doubt=DOUBT)
+    assert identity_of(manifest) == identity_of(manifest.model_copy(update={"doubt": ""}))
+    entry = only(checkpoints)
+    assert entry.doubt == "too short to be judged"
+    assert entry.facts.endswith("120 kimg, too short to be judged")
+
+
+def test_a_manifest_from_before_doubts_were_noted_has_none(checkpoints: Path) -> None:
+    facts = json.loads(write_checkpoint(checkpoints).to_json())
+    del facts["doubt"]
+    (checkpoints / facts["name"] / MANIFEST_FILE).write_text(json.dumps(facts))
+    assert only(checkpoints).doubt == ""
+
+
+def test_a_doubt_that_could_steer_a_terminal_is_refused(checkpoints: Path) -> None:
+    write_checkpoint(checkpoints, doubt="too short\x1b[2J")
+    assert only(checkpoints).refusal == (
+        "manifest.json: doubt: 'too short\\x1b[2J' holds control characters"
+    )
 
 
 def test_a_named_checkpoint_is_the_only_one_tried(checkpoints: Path) -> None:

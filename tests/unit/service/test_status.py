@@ -130,6 +130,29 @@ def test_each_schedule_is_told_with_the_generator_that_it_will_use(made: Made) -
     assert "generator" not in dict(lines_of(made.status(), made.clock()))
 
 
+def test_a_later_generator_that_could_not_be_judged_does_not_paint_and_that_is_told(
+    made: Made,
+) -> None:
+    doubt = "too short to be judged: it ends at 2 kimg"
+    checkpoints = made.workplace.settings.checkpoints
+    write_checkpoint(checkpoints, "noise-32-000002", NOON + timedelta(days=1), doubt=doubt)
+    made.configure(SCHEDULE)
+    (daily,) = made.status().next_batches
+    assert (daily.checkpoint, daily.passed_over) == ("noise-32-000002", None), "there is no other"
+    assert "120 kimg, too short to be judged)" in made.line("next batch")
+
+    write_checkpoint(checkpoints, "portraits-64-000120")
+    assert "painted by portraits-64-000120 " in made.line("next batch")
+    assert made.line("") == (
+        "later, but too short to be judged: noise-32-000002; to use it all the same: "
+        'checkpoint = "noise-32-000002" under [schedules.daily]'
+    )
+    assert made.status().checkpoint == "portraits-64-000120"
+    made.configure(SCHEDULE + 'checkpoint = "noise-32-000002"\n')
+    (daily,) = made.status().next_batches
+    assert (daily.checkpoint, daily.passed_over) == ("noise-32-000002", None)
+
+
 def test_a_schedule_whose_data_set_nobody_learned_says_so_and_needs_you(made: Made) -> None:
     made.learned("flowers-000012", "flowers")
     made.configure(SCHEDULE + 'dataset = "flowres"\n')

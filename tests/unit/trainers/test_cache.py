@@ -174,6 +174,28 @@ def test_a_file_that_cannot_be_read_is_reported_only_while_it_is_there(place: Pl
 # ---------------------------------------------------------------- too few
 
 
+def test_pictures_of_kinds_that_are_not_read_are_left_out_and_sidecars_are_not_told(
+    place: Place,
+) -> None:
+    before = place.load().fingerprint
+    for name in ("one.heic", "two.PSD", "notes.txt", "Thumbs.db", "a.xmp", ".hidden.heic"):
+        (place.folder / name).write_bytes(b"x")
+    pictures = place.load()
+    assert [r.relative for r in pictures.rejections] == ["one.heic", "two.PSD"]
+    assert {r.reason for r in pictures.rejections} == {"is of a kind that is not read"}
+    assert (pictures.fingerprint, place.decoded) == (before, []), "nothing is decoded anew"
+
+
+def test_a_folder_of_kinds_that_are_not_read_alone_says_so(tmp_path: Path) -> None:
+    (tmp_path / "phone").mkdir()
+    for name in ("a.heic", "b.heic"):
+        (tmp_path / "phone" / name).write_bytes(b"x")
+    with pytest.raises(
+        DatasetError, match=r"there are 2 files of kinds that are not read \(\.heic\)"
+    ):
+        load_pictures(tmp_path / "phone", 32, tmp_path / "cache")
+
+
 def test_an_empty_folder_is_refused_and_says_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match=r"empty holds no pictures .*\.jpeg"):

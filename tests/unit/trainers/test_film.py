@@ -197,7 +197,8 @@ def test_the_facts_are_the_files(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_an_older_film_is_whole_until_the_new_one_is(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"film{suffix}"
-    write_film(path, flat_frames(3), fps=3)
+    first = write_film(path, flat_frames(3), fps=3)
+    assert "replaced" not in str(first)
     old = path.read_bytes()
 
     def broken() -> Iterator[Image.Image]:
@@ -209,8 +210,9 @@ def test_an_older_film_is_whole_until_the_new_one_is(tmp_path: Path, suffix: str
         write_film(path, broken(), fps=3)
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path], "nothing temporary stays"
-    write_film(path, flat_frames(9), fps=3)
+    second = write_film(path, flat_frames(9), fps=3)
     assert path.read_bytes() != old
+    assert str(second).endswith("MB), the one that was there is replaced")
 
 
 def test_what_cannot_work_is_said_before_the_first_frame(tmp_path: Path) -> None:

@@ -393,12 +393,17 @@ def test_a_run_that_ends_in_its_warm_up_says_that_it_is_too_short_to_be_judged(
         + how
     )
     assert end.words.endswith("Look at the grid; a larger --kimg or --minutes goes on from here")
+    assert end.doubt.startswith(
+        "too short to be judged: it ends at 11 kimg, a run is judged from 12"
+    )
+    assert looks[0].verdict.doubt.startswith("too early to be judged: it is at 1 kimg, a run is")
 
 
 def test_a_run_that_ends_after_its_warm_up_has_been_judged() -> None:
     looks = train(lambda kimg, knobs: {}, budget_kimg=LEAST_WARM_UP_KIMG, tick_kimg=1)
     assert looks[-1].verdict.words.startswith("healthy (")
     assert not looks[-1].verdict.is_news
+    assert looks[-1].verdict.doubt == ""
 
 
 def measured_young(at_kimg: float, then: dict[str, Any], **scores: float) -> World:

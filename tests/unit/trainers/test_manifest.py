@@ -308,6 +308,8 @@ def test_a_checkpoint_is_found_by_its_name_or_its_folder(tmp_path: Path) -> None
     assert find_checkpoint(str(tmp_path / "flowers-64-000020"), Path("no")).is_dir()
     with pytest.raises(SettingsError, match="Did you mean flowers-64-0000"):
         find_checkpoint("flower-64-000010", tmp_path)
+    with pytest.raises(SettingsError, match=r"Did you mean flowers-64\?"):
+        find_checkpoint("flowers-32", tmp_path)
     with pytest.raises(SettingsError, match="The last ones there: flowers-64-000010, flowers-64-0"):
         find_checkpoint("x", tmp_path)
     with pytest.raises(SettingsError, match="There are none there"):

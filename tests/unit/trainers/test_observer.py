@@ -108,6 +108,9 @@ def test_by_class_the_grid_has_a_row_for_each_and_measuring_their_real_shares(
     assert looking is not None
     assert measuring is not None
     assert looking[:24].tolist() == [0] * 8 + [1] * 8 + [0] * 8
+    one, other = picture_set().class_names
+    assert watching.rows == ((one,), (other,)) * 4
+    assert observer_of(tmp_path).rows == ()
     assert measuring.float().mean().item() == pytest.approx(20 / 24, abs=0.08)
 
 
@@ -131,6 +134,8 @@ def test_of_many_classes_the_grid_and_what_the_guard_looks_at_show_all_there_is_
     assert len(set(grid.tolist())) == in_grid
     assert max(grid.bincount()) - min(grid.bincount()[grid.bincount() > 0]) <= 1
     assert len(set(looking.tolist())) == num_classes, "the guard sees them all"
+    named = [name for names in watching.rows for name in names]
+    assert set(named) == {pictures.class_names[index] for index in grid.tolist()}
 
 
 # ---------------------------------------------------------------- measuring

@@ -13,7 +13,7 @@ import pytest
 
 from trainers.errors import StorageError
 from trainers.progress import TickStats
-from trainers.seeing.page import MAX_TICKS, write_page
+from trainers.seeing.page import MAX_TICKS, PageFacts, write_page
 
 
 def read_data(run: Path) -> dict[str, Any]:
@@ -86,10 +86,16 @@ def test_a_tick_later_the_page_holds_one_more(run: Path) -> None:
 
 
 def test_a_run_without_a_tick_has_a_page(run: Path) -> None:
-    write_page(run)
+    write_page(run, PageFacts(first_grid="4 kimg or 2m00s, whichever is first"))
     data = read_data(run)
     assert (data["stats"], data["guard"]) == ("", "")
-    assert "The first grid comes with the first tick" in (run / "index.html").read_text()
+    assert data["first_grid"] == "4 kimg or 2m00s, whichever is first"
+    assert "Nothing has been painted yet" in (run / "index.html").read_text()
+
+
+def test_the_page_knows_the_classes_of_each_row(run: Path) -> None:
+    write_page(run, PageFacts(rows=(("iris",), ("rose",))))
+    assert read_data(run)["rows"] == [["iris"], ["rose"]]
 
 
 @pytest.mark.parametrize(
@@ -124,12 +130,12 @@ def test_a_damaged_or_hostile_line_is_text_and_nothing_more(run: Path, line: str
 
 
 def test_the_classic_ranges_come_with_the_classic_loss_alone(run: Path) -> None:
-    write_page(run, "bce")
+    write_page(run, PageFacts(loss="bce"))
     usual = read_data(run)["usual"]
     assert usual["d_loss"] == [0.5, 0.8]
     assert usual["g_loss"] == [0.5, 2.0]
     assert usual.keys() <= set(TickStats.__dataclass_fields__), "by their names in stats.jsonl"
-    write_page(run, "hinge")
+    write_page(run, PageFacts(loss="hinge"))
     assert read_data(run)["usual"] == {}
 
 

@@ -171,8 +171,9 @@ def test_without_a_terminal_every_event_is_one_plain_line() -> None:
         "24 pictures from [datasets]/flowers",
         "training flowers-64 on cpu: to 4 kimg",
         "first figures and first grid after 0.032 kimg or 2m00s, whichever is first",
-        "usual for this loss: G 0.5 to 2, D 0.5 to 0.8, right about 80% (↑ ↓ are outside; "
-        "on few pictures that is common and no harm)",
+        "G and D: the losses of generator and discriminator; right: how often the discriminator is "
+        "(usual for this loss: G 0.5 to 2, D 0.5 to 0.8, right about 80%; "
+        "on few pictures it is common to be outside, and no harm)",
         "kimg      1.0   25%  8.0 s/kimg  ETA 24s  G 0.75  D 0.62  right 70%  "
         "diversity 1.00  checkpoint flowers-64-000001",
     ]
@@ -317,20 +318,48 @@ def test_a_slow_first_step_does_not_spoil_the_estimate_for_long() -> None:
     assert going.sec_per_kimg < 2.0, "1.0 from then on; 1.2 over all"
 
 
-def test_the_classic_loss_is_shown_with_what_is_usual_and_arrows_where_it_is_not() -> None:
+def told_after(ticks: list[TickStats], loss: str) -> list[str]:
     stream = io.StringIO()
     display = open_display(stream)
     going = pace(kimg=4, images_seen=1000)
-    display.begin(tiny_config(loss="bce"), going)
-    display.tick(dataclasses.replace(STATS, g_loss=3.9, d_loss=0.35), going, None)
-    assert "G 3.90↑  D 0.35↓  right 70%  " in stream.getvalue()
+    display.begin(tiny_config(loss=loss), going)
+    for stats in ticks:
+        display.tick(stats, going, None)
+    return stream.getvalue().splitlines()
+
+
+def test_the_classic_loss_is_shown_with_what_is_usual_and_told_once_where_it_stays_outside() -> (
+    None
+):
+    """A tick or nine outside are no news: on few pictures a healthy run has them."""
+    outside = dataclasses.replace(STATS, g_loss=3.9, d_loss=0.35)
+    inside = dataclasses.replace(STATS, g_loss=1.0, d_loss=0.6)
+    lines = told_after([*[outside] * 9, inside, *[outside] * 30], "bce")
+    assert "usual for this loss: G 0.5 to 2, D 0.5 to 0.8, right about 80%" in lines[1]
+    assert "  G 3.90  D 0.35  right 70%  " in lines[2]
+    told = [line for line in lines[2:] if not line.startswith("kimg")]
+    assert told == [
+        "G stays above its usual 0.5 to 2: look whether the grid gets better",
+        "D stays below its usual 0.5 to 0.8: look whether the grid gets better",
+    ]
+    assert lines.index(told[0]) == 2 + 9 + 1 + 10, "after ten in a row"
+
+
+def test_a_classic_figure_that_swings_from_side_to_side_does_not_stay_outside() -> None:
+    high = dataclasses.replace(STATS, g_loss=3.9)
+    low = dataclasses.replace(STATS, g_loss=0.1)
+    lines = told_after([high, low] * 20, "bce")
+    assert not any("stays" in line for line in lines)
 
 
 def test_other_losses_have_no_usual_range() -> None:
+    lines = told_after([dataclasses.replace(STATS, g_loss=3.9, d_loss=0.7)] * 20, "hinge")
+    assert "G 3.90  D 0.70  right 70%  " in lines[2]
+    assert "G and D: the losses of generator and discriminator" in lines[1]
+    assert "usual" not in "".join(lines)
+
+
+def test_a_resumed_run_is_not_promised_its_first_grid_again() -> None:
     stream = io.StringIO()
-    display = open_display(stream)
-    going = pace(kimg=4, images_seen=1000)
-    display.begin(tiny_config(loss="hinge"), going)
-    display.tick(dataclasses.replace(STATS, g_loss=3.9, d_loss=0.7), going, None)
-    assert "G 3.90  D 0.70  right 70%  " in stream.getvalue()
-    assert "usual" not in stream.getvalue()
+    PlainDisplay(stream).begin(tiny_config(kimg=300.0), pace(kimg=300, images_seen=2000))
+    assert "first" not in stream.getvalue()

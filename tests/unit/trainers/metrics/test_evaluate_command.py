@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
-from PIL import Image
+from PIL import Image, ImageFont
 
 from artbot.studio.registry import list_checkpoints, verify
 from tests.conftest import export_tiny
@@ -28,9 +29,18 @@ from trainers.errors import (
     StorageError,
     TrainerError,
 )
-from trainers.evaluate import HEADING_PX, SHOWN_PX, evaluate_command
+from trainers.evaluate import (
+    CAPTION_PX,
+    EVALUATION_SEED,
+    HEADING_PX,
+    SHOWN_PX,
+    _shortened,
+    evaluate_command,
+)
 from trainers.inference import LoadedGenerator, open_checkpoint
 from trainers.manifest import MANIFEST_FILE, WEIGHTS_FILE
+from trainers.metrics.meter import QualityMeter
+from trainers.metrics.nearest import Nearest
 
 NUM_PICTURES = 48
 
@@ -149,10 +159,69 @@ def test_the_nearest_training_pictures_are_shown_beside_the_generated_ones(
     ) as sheet:
         assert sheet.width > sheet.height * 0.9
     nearest = gallery.stored()["nearest"]
-    assert len(nearest) == 8
+    assert nearest
     distances = [pair["distance"] for pair in nearest]
     assert distances == sorted(distances)
-    assert not gallery.held_out & {pair["picture"] for pair in nearest}
+    shown = [pair["picture"] for pair in nearest]
+    assert not gallery.held_out & set(shown)
+    assert len(set(shown)) == len(shown), "each training picture once"
+    datasets = gallery.root / "datasets" / "scenes"
+    files = sorted(path.relative_to(datasets).as_posix() for path in datasets.rglob("*.png"))
+    assert [files[number] for number in shown] == [pair["file"] for pair in nearest]
+
+
+def nearest_to(monkeypatch: pytest.MonkeyPatch, indices: list[int]) -> None:
+    """Let these be the training pictures nearest to the generated ones, the first the very nearest."""
+    distances = torch.arange(len(indices), dtype=torch.float64)
+    found = Nearest(torch.tensor(indices), distances)
+    monkeypatch.setattr(QualityMeter, "nearest", lambda meter, generated: found)
+
+
+def test_a_plain_picture_that_is_near_to_all_fills_no_sheet_and_is_told(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nearest_to(monkeypatch, [3, 3, 3, 5, 3, 3, 3, 3, 3, 3, 0, 5, 3, 1, 3, 3])
+    result = gallery.evaluate()
+    stored = gallery.stored()
+    assert [pair["seed"] - EVALUATION_SEED for pair in stored["nearest"]] == [0, 3, 10, 13]
+    plain = stored["nearest"][0]["file"]
+    told = f"12 of 16 generated pictures are nearest to one training picture, {plain}."
+    assert told in result.stdout
+    assert stored["nearest_to_many"] == {
+        "picture": stored["nearest"][0]["picture"],
+        "file": plain,
+        "num": 12,
+        "num_generated": 16,
+    }
+    with Image.open(next(gallery.checkpoint.glob("evaluation-*.png"))) as sheet:
+        captions = np.asarray(sheet.convert("L"))
+    for row in range(2):
+        top = HEADING_PX + 12 + row * (SHOWN_PX + CAPTION_PX + 12) + SHOWN_PX
+        for column in range(4):
+            left = 12 + column * SHOWN_PX + column // 2 * 12
+            caption = captions[top + 2 : top + CAPTION_PX, left : left + SHOWN_PX]
+            assert (caption < 128).sum() > 30, "a seed or a file"
+
+
+def test_nothing_is_said_where_the_nearest_pictures_are_many(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nearest_to(monkeypatch, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 9, 9, 9, 9])
+    assert "are nearest to one" not in gallery.evaluate().stdout
+    assert gallery.stored()["nearest_to_many"] is None
+    assert len(gallery.stored()["nearest"]) == 8
+
+
+def test_a_long_file_name_keeps_its_two_ends() -> None:
+    font = ImageFont.load_default(12)
+    name = "still-life/" + "very-" * 20 + "long.jpg"
+    shown = _shortened(name, font, 180)
+    beginning, _, end = shown.partition("…")
+    assert name.startswith(beginning)
+    assert name.endswith(end)
+    assert len(end) > 8
+    assert 150 < font.getlength(shown) <= 180
+    assert _shortened("a.jpg", font, 180) == "a.jpg"
 
 
 def test_the_same_question_has_the_same_answer(gallery: Gallery) -> None:
@@ -238,8 +307,11 @@ def test_pictures_that_are_not_found_any_more_are_to_be_named(gallery: Gallery) 
     assert "--dataset NAME|PATH" in str(result.exception)
 
 
-def test_the_sheet_says_which_side_was_generated(gallery: Gallery) -> None:
+def test_the_sheet_says_which_side_was_generated(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Dark letters over both columns of pictures, and the pictures below them untouched."""
+    nearest_to(monkeypatch, list(range(16)))
     assert gallery.evaluate().exit_code == 0
     [path] = gallery.checkpoint.glob("evaluation-*.png")
     with Image.open(path) as sheet:

@@ -60,5 +60,18 @@ def test_each_worry_has_its_sentence(changed: dict[str, float], warning: str) ->
     assert told in in_words(scores(**changed))
 
 
+def test_the_two_diversities_have_names_of_their_own() -> None:
+    """The page's, in pixels, is often the larger one."""
+    thin = scores(diversity_ratio=0.5, feature_diversity_ratio=0.5, pixel_diversity_ratio=0.8)
+    rows = [line.split() for line in in_words(thin).splitlines() if line.startswith("diversity")]
+    assert rows == [
+        ["diversity", "to", "the", "judge", "0.50", "1.00"],
+        ["diversity", "in", "pixels", "0.80", "1.00"],
+    ]
+    assert "differ to the judge 0.50 times" in in_words(thin)
+    speckled = scores(diversity_ratio=0.4, feature_diversity_ratio=1.0, pixel_diversity_ratio=0.4)
+    assert "differ in pixels 0.40 times" in in_words(speckled)
+
+
 def test_what_cannot_be_told_is_left_out() -> None:
     assert "nearest" not in in_words(scores(nearest_ratio=None))
