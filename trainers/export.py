@@ -46,8 +46,9 @@ def export_checkpoint(
     """Write the checkpoint in a hidden folder, flush everything, rename it into place.
 
     `generator` is in inference mode. `doubt` is what the guard says against it. Exporting the same weights
-    under the same name again changes nothing but a doubt that is another by now; other weights under that name get the next free name, and so do the best ones where
-    something was exported since: the best is to be the run's latest. Raises StorageError.
+    under the same name again changes nothing but a doubt that is another by now; other weights under that
+    name get the next free name, and so do the best ones where something was exported since: the best is to be
+    the run's latest. Raises StorageError.
     """
     kimg = images_seen / 1000
     # Contiguous: a checkpoint must not depend on the memory layout that was quickest to train in.

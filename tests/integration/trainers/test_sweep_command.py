@@ -243,7 +243,10 @@ def test_the_preset_file_is_what_artbot_train_takes(swept: Swept) -> None:
     assert (found["width"], found["flip"], found["d_norm"]) == (4, True, "spectral")
 
     ran = place.studio.cli("--preset", file, "--dry-run")
-    plan = dict(line.split(maxsplit=1) for line in ran.stdout.splitlines())
+    _in_words, _, settings = ran.stdout.partition("\n\n")
+    plan = dict(
+        words for line in settings.splitlines() if len(words := line.split(maxsplit=1)) == 2
+    )
     assert float(plan["lr"]) == found["lr"]
     assert float(plan["augment_p"]) == found["augment_p"]
 
@@ -386,7 +389,7 @@ def refused(arguments: list[object], monkeypatch: pytest.MonkeyPatch, place: Pla
         (["--over", "gamma", "--preset", "dcgan"], "With these settings choose from lr"),
         (["--set", "kimg=3"], "--set kimg: the length of a trial is set by --kimg"),
         (["--set", "gamma=3", "--preset", "dcgan"], "weighs a penalty that is not there"),
-        (["--device", "cuda:99"], "--device 'cuda:99': torch sees"),
+        (["--device", "cuda:99"], "--device 'cuda:99': "),
         (["--study", "../up"], "--study ../up: use letters"),
         (["--out", "best"], "--out best: end it with .toml"),
         (["--out", "no/such/best.toml"], "there is no folder no/such"),
