@@ -21,7 +21,13 @@ from artbot.cli.common import (
     this_actor,
     with_workplace,
 )
-from artbot.cli.deliveries import do_each, facts, numbers_argument, reason_option
+from artbot.cli.deliveries import (
+    do_each,
+    facts,
+    numbers_argument,
+    reason_option,
+    retry_command,
+)
 from artbot.domain.channel import ChannelState
 from artbot.domain.delivery import DeliveryState, counted
 from artbot.domain.slots import DAYS, Slot, parse_slot
@@ -172,28 +178,8 @@ def release_command(
     )
 
 
-@queue_command.command("now")
-@numbers_argument
-@reason_option
-@json_option
-@with_workplace
-def now_command(
-    workplace: Workplace, numbers: tuple[int, ...], reason: str | None, as_json: bool
-) -> None:
-    """Send deliveries now, slot or not.
-
-    Undo time or not, on hold or not: the same as `artbot deliveries retry`.
-    """
-    from artbot.publishing.interventions import retry
-
-    actor = this_actor(reason)
-    do_each(
-        workplace,
-        numbers,
-        lambda number: retry(workplace.database, number, actor, workplace.clock()),
-        as_json,
-        done="due",
-    )
+# "Send it now" is the same act, whatever kept the work back.
+queue_command.add_command(retry_command, "now")
 
 
 # Times
