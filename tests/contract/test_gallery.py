@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -615,7 +614,6 @@ def test_one_more_work_changes_a_handful_of_files(thousand: Path, tmp_path: Path
     site = tmp_path / "site"
     site.symlink_to(thousand / "site")
     before = files_of(thousand / "site")
-    began_s = time.monotonic()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda _: None)
         hang(
@@ -625,7 +623,6 @@ def test_one_more_work_changes_a_handful_of_files(thousand: Path, tmp_path: Path
             author="Anna Weber",
             about="Every morning one.",
         )
-    assert time.monotonic() - began_s < 20
     after = files_of(thousand / "site")
     changed = {name for name, content in after.items() if before.get(name) != content}
     assert {name for name in changed if "pictures/" not in name} == {

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -196,13 +195,11 @@ def test_whoever_takes_too_long_is_cut_off_and_the_others_were_told(
         serve(answers(http_answer(200))) as well,
         serve(lambda connection, _: hangs.closing.wait(30)) as hangs,
     ):
-        begun = time.monotonic()
         addresses = [
             AlertAddress(1, local(hangs.url, "?rto=60")),
             AlertAddress(2, local(well.url)),
         ]
         slow, quick = send(addresses, TEST, environment)
-        assert time.monotonic() - begun < 15
     assert (slow.ok, slow.detail) == (False, "no answer within 4 s")
     assert quick.ok
 

@@ -219,11 +219,12 @@ def test_a_finished_run_goes_on_when_its_budget_is_raised(studio: Studio) -> Non
 def test_minutes_end_a_run_over_all_sessions(studio: Studio) -> None:
     config = tiny_config(kimg=1000.0, minutes=1 / 60)
     studio.train(config, stop_after_steps=3)
-    assert 0 < studio.state()["elapsed_s"] < 1
+    first = studio.state()["elapsed_s"]
+    assert first > 0
     result = studio.train(config)
     assert result.is_finished
     assert result.images_seen < 100_000
-    assert 0.5 < studio.state()["elapsed_s"] < 5, "the last tick's own saving comes on top"
+    assert studio.state()["elapsed_s"] > max(first, 0.5)
 
 
 class SlowDisplay(NotingDisplay):
