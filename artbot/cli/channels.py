@@ -39,6 +39,8 @@ def list_command(workplace: Workplace, as_json: bool) -> None:
             {
                 "name": name,
                 "type": settings.type,
+                "slots": list(settings.slots),
+                "timezone": settings.timezone if settings.slots else None,
                 "state": standing.state if standing else "active",
                 "reason": standing.reason if standing else None,
                 "since": standing.changed_at if standing and standing.reason else None,
@@ -60,6 +62,9 @@ def list_command(workplace: Workplace, as_json: bool) -> None:
                 f", {row['num_failures']} failures in a row: "
                 f"tries again at {local_time(row['rests_until'], now)}"
             )
+        if row["state"] == "active":
+            slots = ", ".join(row["slots"])
+            words += f"; sends {slots} ({row['timezone']})" if slots else "; sends at once"
         click.echo(f"{row['name']:16}  {row['type']:10}  {words}")
     for row in rows:
         if row["state"] != "active":

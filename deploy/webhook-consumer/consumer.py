@@ -2,7 +2,7 @@
 
     python consumer.py --secret-file FILE --store DIR [--port 8099]
 
-An example to copy. It refuses whatever is not signed with the shared secret, and any picture
+An example to copy. It refuses whatever is not signed with a shared secret, and any picture
 that does not match its own checksum. It speaks plain HTTP: put a proxy with TLS in front.
 
 DIR holds `<artwork id>.png`, `<artwork id>.json` (the event without the picture) and
@@ -145,8 +145,19 @@ class Store:
         return verdict
 
 
+def read_secrets(path: Path) -> list[Webhook]:
+    """What any of the file's secrets verifies. Raises OSError, ValueError (which repeats no secret)."""
+    secrets = path.read_text(encoding="ascii").split()
+    for number, secret in enumerate(secrets, start=1):
+        if not re.fullmatch("whsec_[A-Za-z0-9+/]{32,}={0,2}", secret):  # the standard: 24+ bytes
+            raise ValueError(f"line {number} must be whsec_ and the base64 of 24 bytes or more")
+    if not secrets:
+        raise ValueError(f"{path} holds no secret")
+    return [Webhook(secret) for secret in secrets]
+
+
 class RequestHandler(BaseHTTPRequestHandler):
-    webhook: Webhook  # this and the next are set once, in main()
+    webhooks: list[Webhook]  # this and the next are set once, in main()
     store: Store
     timeout = 10.0  # seconds; a sender that goes silent must not keep a thread for ever
 
@@ -192,16 +203,19 @@ class RequestHandler(BaseHTTPRequestHandler):
         return body
 
     def _verify(self, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
-        """The event, if a holder of the secret signed these bytes in the last five minutes."""
-        try:
-            event = self.webhook.verify(body, headers)
-        except json.JSONDecodeError:  # the library parses only what it has found well signed
-            raise Refused(422, "the body is not JSON") from None
-        except (WebhookVerificationError, ValueError) as error:  # ValueError: malformed headers
-            raise Refused(401, f"signature does not verify ({error})") from None
-        if not isinstance(event, dict):
-            raise Refused(422, "the body is not a JSON object")
-        return event
+        """The event, if a holder of a secret signed these bytes in the last five minutes."""
+        for webhook in self.webhooks:
+            try:
+                event = webhook.verify(body, headers)
+            except json.JSONDecodeError:  # the library parses only what it has found well signed
+                raise Refused(422, "the body is not JSON") from None
+            except (WebhookVerificationError, ValueError) as error:  # ValueError: malformed headers
+                reason = str(error)
+            else:
+                if not isinstance(event, dict):
+                    raise Refused(422, "the body is not a JSON object")
+                return event
+        raise Refused(401, f"signature does not verify ({reason})")
 
     def _answer(self, status: int, text: str) -> None:
         with suppress(OSError):  # the sender is gone; it will ask again and hear "duplicate"
@@ -216,17 +230,14 @@ class RequestHandler(BaseHTTPRequestHandler):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Receive artbot's webhooks, store the pictures.")
-    parser.add_argument("--secret-file", type=Path, required=True, help="whsec_... on one line")
+    parser.add_argument("--secret-file", type=Path, required=True, help="whsec_..., one on a line")
     parser.add_argument("--store", type=Path, required=True, help="folder for pictures and log")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8099, help="0 takes any free port")
     parser.add_argument("--port-file", type=Path, help="gets the port once we listen")
     options = parser.parse_args()
     try:
-        secret = options.secret_file.read_text(encoding="ascii").strip()
-        if not re.fullmatch("whsec_[A-Za-z0-9+/]{32,}={0,2}", secret):  # the standard: 24+ bytes
-            raise ValueError("it must hold whsec_ and the base64 of 24 bytes or more")
-        RequestHandler.webhook = Webhook(secret)
+        RequestHandler.webhooks = read_secrets(options.secret_file)
         RequestHandler.store = Store(options.store)
         server = ThreadingHTTPServer((options.host, options.port), RequestHandler)
     except (OSError, ValueError) as error:

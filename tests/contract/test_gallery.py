@@ -23,8 +23,8 @@ import pytest
 from PIL import Image
 
 from artbot.errors import OutcomeUnknown, Rejected, Unavailable
-from artbot.publishing.channels import Handles, Outlet, Parcel
-from artbot.publishing.channels.gallery import CHANNEL, GallerySettings, public_picture
+from artbot.publishing.channels import Handles, Outlet, Parcel, public_picture
+from artbot.publishing.channels.gallery import CHANNEL, GallerySettings
 from artbot.publishing.gallery import places, sizes
 from artbot.publishing.gallery.records import Record, read_record
 from artbot.publishing.gallery.site import PER_PAGE
@@ -437,7 +437,9 @@ def test_a_visitor_finds_the_work_with_its_words_and_the_very_file(tmp_path: Pat
     picture = CHANNEL.compose(settings_of(), work).picture
     assert picture is not None
     assert seen.picture == picture.content
-    assert public_picture(settings_of(), work).url == f"{URL}/pictures/{picture.sha256}.png"
+    assert (
+        public_picture(CHANNEL, settings_of(), work).url == f"{URL}/pictures/{picture.sha256}.png"
+    )
     assert f"pictures/{picture.sha256}.png" in files
 
 
@@ -544,7 +546,7 @@ def test_an_independent_reader_understands_the_atom_feed(tmp_path: Path) -> None
     assert [tag.term for tag in entry.tags] == list(work.hashtags)
     assert f'alt="{work.alt}"' in entry.content[0].value
     (enclosure,) = entry.enclosures
-    assert enclosure.href == public_picture(settings_of(), work).url
+    assert enclosure.href == public_picture(CHANNEL, settings_of(), work).url
     assert enclosure.type == "image/png"
 
 

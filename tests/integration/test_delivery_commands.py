@@ -182,6 +182,8 @@ def test_a_paused_channel_waits_with_everything_until_it_is_resumed(
         {
             "name": "example",
             "type": "webhook",
+            "slots": [],
+            "timezone": None,
             "state": "active",
             "reason": None,
             "since": None,
@@ -189,6 +191,7 @@ def test_a_paused_channel_waits_with_everything_until_it_is_resumed(
             "rests_until": None,
         }
     ]
+    assert "active; sends at once" in stocked.run("channels", "list").out
     pause = stocked.run("channels", "pause", "example", "--reason", "the server moves")
     pause.refused(0, "example is paused", "artbot channels resume example")
     listed = stocked.run("channels", "list")

@@ -53,13 +53,15 @@ def encode(event: dict[str, Any]) -> bytes:
     return json.dumps(event, ensure_ascii=False).encode()
 
 
-def sign(body: bytes, webhook_id: str, at: datetime | None = None) -> dict[str, str]:
+def sign(
+    body: bytes, webhook_id: str, at: datetime | None = None, secret: str = SECRET
+) -> dict[str, str]:
     at = at or datetime.now(UTC)
     return {
         "content-type": "application/json",
         "webhook-id": webhook_id,
         "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": Webhook(SECRET).sign(webhook_id, at, body.decode()),
+        "webhook-signature": Webhook(secret).sign(webhook_id, at, body.decode()),
     }
 
 
@@ -444,7 +446,10 @@ def test_a_second_receiver_on_the_same_store_does_not_start(consumer: Consumer) 
     assert "another receiver already uses" in ended.stderr
 
 
-@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_c2hvcnQ=", "c2VjcmV0" * 8, SECRET + "!"])
+@pytest.mark.parametrize(
+    "secret",
+    ["", "whsec_", "whsec_c2hvcnQ=", "c2VjcmV0" * 8, SECRET + "!", f"{SECRET}\nwhsec_c2hvcnQ="],
+)
 def test_it_does_not_start_with_an_unusable_secret(tmp_path: Path, secret: str) -> None:
     consumer = Consumer(tmp_path)
     consumer.secret_file.write_text(secret)
@@ -456,3 +461,15 @@ def test_it_does_not_start_with_an_unusable_secret(tmp_path: Path, secret: str) 
     assert "cannot start" in ended.stderr
     # A nearly right secret is still a secret.
     assert not secret.removeprefix("whsec_") or secret.removeprefix("whsec_") not in ended.stderr
+
+
+def test_while_a_secret_is_changed_both_are_good(tmp_path: Path) -> None:
+    new = "whsec_" + base64.b64encode(bytes(range(1, 33))).decode()
+    other = "whsec_" + base64.b64encode(bytes(range(2, 34))).decode()
+    consumer = Consumer(tmp_path)
+    consumer.secret_file.write_text(f"{new}\n{SECRET}\n")
+    consumer.start()
+    body = encode(make_event())
+    signed = [sign(body, f"msg_{n}", None, by) for n, by in enumerate((SECRET, new, other))]
+    assert [consumer.post(body, headers) for headers in signed] == [200, 200, 401]
+    assert consumer.stop(signal.SIGTERM) == 0

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artbot.config import ChannelSettings, PictureFrom, Section, Settings
+from artbot.config import ChannelSettings, PictureFrom, PublicPictures, Section, Settings
 from artbot.domain.delivery import Protection
 from artbot.domain.slots import Timetable
 from artbot.errors import ConfigError, Rejected, Unavailable
@@ -153,13 +153,10 @@ class Channel:
     """(settings, workplace) -> Sender, for one attempt. Raises ConfigError when the secret cannot be had."""
     protection: Protection
     """What keeps a work from being posted twice when an answer is lost."""
-    public_picture: Callable[[Any, Work], Picture] | None = None
-    """(settings, work) -> the picture as it shows it to everybody, with its address: what other channels pass
-    on (`picture_from`). Only where the settings are an artbot.config.PublicPictures. Raises Rejected."""
     put_public: Callable[[Any, Path, Picture, datetime, Callable[[], None]], None] | None = None
-    """(settings, workplace, picture, now, alive): put another channel's picture beside those, named by its
-    content and linked by nothing; it may be there already. Where `public_picture` is. Raises DeliveryError,
-    ConfigError."""
+    """(settings, workplace, picture, now, alive): put another channel's picture beside those it shows to
+    everybody, named by its content and linked by nothing; it may be there already. Only where the settings are
+    an artbot.config.PublicPictures. Raises DeliveryError, ConfigError."""
 
 
 @dataclass(frozen=True)
@@ -207,13 +204,24 @@ def outlets(settings: Settings) -> dict[str, Outlet]:
 def _compose(settings: Settings, kinds: Mapping[str, Channel], chosen: Any, work: Work) -> Post:
     if isinstance(chosen, PictureFrom) and chosen.picture_from is not None:
         source = settings.channels[chosen.picture_from]
-        show = kinds[source.type].public_picture
-        assert show is not None  # artbot.config lets no other through
+        kind = kinds[source.type]
+        assert isinstance(source, PublicPictures)  # artbot.config lets no other through
         try:
-            work = replace(work, public_picture=show(source, work))
+            shown = public_picture(kind, source, work)
+            work = replace(work, public_picture=shown)
         except Rejected as error:
             raise Rejected(f"{chosen.picture_from} does not show it: {error}") from error
     return kinds[chosen.type].compose(chosen, work)
+
+
+def public_picture(kind: Channel, settings: PublicPictures, work: Work) -> Picture:
+    """The picture as a channel of this kind shows it to everybody, with its address: what other channels pass
+    on (`picture_from`). Raises Rejected."""
+    from artbot.publishing.gallery.records import facts_of
+
+    picture = kind.compose(settings, work).picture
+    assert picture is not None
+    return replace(picture, url=f"{settings.url}/{facts_of(picture).file}")
 
 
 def _sign(settings: Settings, work: Work) -> Work:

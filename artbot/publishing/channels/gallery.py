@@ -157,15 +157,6 @@ def compose(settings: GallerySettings, work: Work) -> Post:
     return compose_post(settings, work, text=(), alt=(), picture=limits, also=RECORDED)
 
 
-def public_picture(settings: GallerySettings, work: Work) -> Picture:
-    """With the address it has once it hangs. Raises Rejected if the gallery can never show it."""
-    from artbot.publishing.gallery.records import facts_of
-
-    picture = compose(settings, work).picture
-    assert picture is not None
-    return replace(picture, url=f"{settings.url}/{facts_of(picture).file}")
-
-
 def put_public(
     settings: GallerySettings,
     workplace: Path,
@@ -186,6 +177,5 @@ CHANNEL = Channel(
     compose=compose,
     open=GallerySender,
     protection=FOR_EVER,  # fixed names: whoever writes again writes the same
-    public_picture=public_picture,
     put_public=put_public,
 )

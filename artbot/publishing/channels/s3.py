@@ -6,7 +6,6 @@ Both are put there only if nothing is (If-None-Match): what is there already sta
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
@@ -116,15 +115,6 @@ def compose(settings: S3Settings, work: Work) -> Post:
     return compose_post(settings, work, text=(), alt=(), picture=limits, also=RECORDED)
 
 
-def public_picture(settings: S3Settings, work: Work) -> Picture:
-    """With the address it has once it is put there. Raises Rejected if it never can be."""
-    from artbot.publishing.gallery.records import facts_of
-
-    picture = compose(settings, work).picture
-    assert picture is not None
-    return replace(picture, url=f"{settings.url}/{facts_of(picture).file}")
-
-
 def put_public(
     settings: S3Settings,
     workplace: Path,
@@ -147,6 +137,5 @@ CHANNEL = Channel(
     compose=compose,
     open=S3Sender,
     protection=FOR_EVER,  # If-None-Match, under the name that the work has for ever
-    public_picture=public_picture,
     put_public=put_public,
 )
