@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
@@ -19,7 +17,7 @@ from artbot.publishing.interventions import Actor, retry
 from artbot.review.decisions import Author, Review, approve, reject, undo
 from artbot.upkeep.doctor import check_logs
 from db.engine import Database, open_database
-from tests.conftest import CHECKOUT
+from tests.forks import begin_fork
 from tests.unit.service.kit import add_works, decisions, deliveries, run_at_once
 
 NUM_WRITERS = 8
@@ -94,21 +92,8 @@ def test_eight_threads_decide_at_once_without_a_lock_error(
 def test_eight_processes_decide_at_once_without_a_lock_error(
     database_at: Path | str, works: Path
 ) -> None:
-    where = "Path(sys.argv[1])" if isinstance(database_at, Path) else "sys.argv[1]"
-    code = (
-        "import sys; from pathlib import Path; from tests.integration.test_many_writers import decide_much; "
-        f"decide_much({where}, Path(sys.argv[2]), int(sys.argv[3]))"
-    )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(database_at), str(works), str(writer)],
-            cwd=CHECKOUT,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for writer in range(NUM_WRITERS)
-    ]
+    processes = [begin_fork(decide_much, database_at, works, n) for n in range(NUM_WRITERS)]
     for process in processes:
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said
+        process.join(120)
+        assert process.exitcode == 0
     check(database_at)
