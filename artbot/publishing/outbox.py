@@ -169,14 +169,15 @@ def deliver_due(
     """
     tried = 0
     now = outbox.clock()
-    for moved in spread(outbox.database, outbox.timetables, now):
-        log.info(
-            "%s to %s missed its time, and goes out %s",
-            moved.work,
-            moved.channel,
-            moved.to.isoformat(timespec="minutes"),
-        )
     while not should_stop():
+        # Every time: a person may just have ended the rest of a channel.
+        for moved in spread(outbox.database, outbox.timetables, now):
+            log.info(
+                "%s to %s missed its time, and goes out %s",
+                moved.work,
+                moved.channel,
+                moved.to.isoformat(timespec="minutes"),
+            )
         with outbox.database.read() as session:
             delivery_id = session.scalar(_due(list(outbox.outlets), now).limit(1))
         if delivery_id is None:

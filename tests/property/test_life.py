@@ -1,7 +1,8 @@
 """Whole lives of works, made up by Hypothesis: decisions, faults, kills, restores, in any order.
 
 The use cases, the database and the files are real. The clock is set, and goes wrong; the receivers go by the
-true time, and keep the truth of the world: what was shown where. After every step nothing was shown twice, and nothing decided was lost;
+true time, and keep the truth of the world: what was shown where. One channel has slots. After every step nothing
+was shown twice, nothing decided was lost, nothing on hold was sent, and no slot sent two works;
 in the end, with all faults gone, everything that was approved is out or waits for a person. On PostgreSQL
 there is no `artbot db backup`; an old database is put back by hand there, as it is on SQLite.
 """
@@ -13,16 +14,17 @@ import hashlib
 import os
 import tempfile
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 from unittest.mock import patch
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, currently_in_test_context, event, seed, settings, target
@@ -51,6 +53,7 @@ from artbot.domain.delivery import (
     Protection,
 )
 from artbot.domain.seeds import seed_for
+from artbot.domain.slots import Timetable
 from artbot.errors import (
     ArtbotError,
     ClockDoubted,
@@ -64,8 +67,16 @@ from artbot.errors import (
 from artbot.mark import Mark, read_mark
 from artbot.pictures import reinstate
 from artbot.publishing import channels as channels_module
-from artbot.publishing import interventions
-from artbot.publishing.channels import Outlet, Parcel, Post, Receipt, Sender, settings_models
+from artbot.publishing import interventions, queue
+from artbot.publishing.channels import (
+    Outlet,
+    Parcel,
+    Post,
+    Receipt,
+    Sender,
+    settings_models,
+    timetables,
+)
 from artbot.publishing.outbox import deliver_due
 from artbot.publishing.work import Work
 from artbot.review.decisions import Words, approve, expire, reject, undo
@@ -99,16 +110,28 @@ candidates = 2
 expire_days = 7
 [publishing]
 undo_minutes = 10
-""" + "".join(
-    f'[channels.{name}]\ntype = "webhook"\nurl = "https://example.org"\nsecret_file = "none"\n'
-    for name in CHANNELS
-)
+"""
+CHANNEL = """
+[channels.{name}]
+type = "webhook"
+url = "https://example.org"
+secret_file = "none"
+"""
+SLOTS = """
+slots = ["daily 02:30", "daily 03:15", "mon,thu 18:30"]
+timezone = "Europe/Berlin"
+"""
+BERLIN = ZoneInfo("Europe/Berlin")
+NIGHTS, EVENING, EVENINGS = (time(2, 30), time(3, 15)), time(18, 30), (0, 3)
+LATE_FOR_ITS_SLOT = timedelta(minutes=10)
+"""Of docs/queue.md: what is due for longer gets a new slot if another work goes out."""
+UNDO_TIME = timedelta(minutes=10)
 MOST_WORKS = 8
 IN_MEMORY = next((folder for folder in ("/dev/shm",) if os.access(folder, os.W_OK)), None)
 """Where a flush costs nothing, if there is such a place. Power cuts are no part of these lives."""
 EXAMPLES = {"sqlite": 24, "postgresql": 5}
 """Lives in `make test`, by the kind of database."""
-SEED = 15
+SEED = 19
 """Theirs: with it nearly everything that is EXPECTED comes up on SQLite."""
 LATE = LATE_EFFECT - timedelta(minutes=1)
 MOST_BELIEVED_BACK = timedelta(minutes=8)
@@ -145,6 +168,7 @@ class Fate(StrEnum):
     NODS = "sleeps for ten minutes right before the public act, another worker takes over"
     UNDONE = "taken, while a person tries to undo"
     WITHDRAWN = "taken, while a person tries to withdraw"
+    HELD_BACK = "taken, while a person tries to put it on hold"
     PAUSED = "taken, while a person pauses the channel"
     SET_BACK = "taken, while the clock goes wrong"
 
@@ -156,6 +180,8 @@ class Meddling(StrEnum):
     TAKE_BACK = "undo"
     WITHDRAW = "withdraw"
     PAUSE = "pause"
+    HOLD = "hold"
+    MOVE = "move to a time to come"
 
 
 WRONG_BY = st.sampled_from(
@@ -178,11 +204,24 @@ WRONG_CLOCKS = {
     "the clock is set right",
     "the clock is accepted",
 }
+QUEUE = {
+    "move",
+    "hold",
+    "release",
+    "a hold keeps something back",
+    "a slot is taken",
+    "what missed its slot is spread",
+    "what waits is arranged anew",
+    f"at the claim: {Meddling.HOLD}",
+    f"at the claim: {Meddling.MOVE}",
+}
+"""What a person and artbot do to the queue."""
 EXPECTED = {
     *WRONG_CLOCKS,
+    *QUEUE,
     "a lease is taken over",
     *Fate,
-    *Meddling,
+    *(f"at the claim: {meddling}" for meddling in Meddling),
     *(state for state in DeliveryState if state != DeliveryState.DEAD),  # a story of its own
     *(f"candidate {state}" for state in CandidateState if state not in ("planned", "failed")),
     *[
@@ -204,6 +243,8 @@ EXPECTED = {
         "resolve: absent: refused",
         "retry",
         "retry: refused",
+        "move: refused",
+        "hold: refused",
         "withdraw",
         "withdraw: refused",
         "replay",
@@ -270,6 +311,20 @@ class Decided:
     """By approved work: those chosen for it."""
     withdrawn: set[tuple[str, str]] = field(default_factory=set)
     rejected: set[str] = field(default_factory=set)
+    on_hold: set[tuple[str, str]] = field(default_factory=set)
+    given: dict[tuple[str, str], datetime | None] = field(default_factory=dict)
+    """By work and channel: the time that a person gave; None: now."""
+
+    def take_back(self, work: str) -> None:
+        self.channels.pop(work, None)
+        self.rejected.discard(work)
+        for channel in CHANNELS:
+            self.let_go(work, channel)
+
+    def let_go(self, work: str, channel: str) -> None:
+        """It is not on hold, and goes out when artbot says."""
+        self.on_hold.discard((work, channel))
+        self.given.pop((work, channel), None)
 
 
 @dataclass
@@ -296,6 +351,7 @@ class Receiver(Sender):
     channel: str
 
     def prepare(self, parcel: Parcel, now: datetime) -> None:
+        self.life.check_not_on_hold(self.channel, parcel)
         parcel.handles.keep(room=f"a room for {parcel.delivery_key}")
         if self.life.fate == Fate.DIES_PREPARED:
             self.life.die()
@@ -308,6 +364,7 @@ class Receiver(Sender):
         return self.life.receive(self.channel, parcel)
 
     def reconcile(self, parcel: Parcel, now: datetime) -> Receipt | None:
+        self.life.check_not_on_hold(self.channel, parcel)
         if self.life.fate == Fate.BLIND:
             raise OutcomeUnknown("no answer while looking")
         assert parcel.handles.get("room"), "kept before anything was public"
@@ -318,6 +375,21 @@ class Receiver(Sender):
 
 def _compose(work: Work) -> Post:
     return Post(work.title, work.alt, work.picture)
+
+
+def slots_after(after: datetime) -> Iterator[datetime]:
+    """SLOTS, later than `after`."""
+    day = after.astimezone(BERLIN).date()
+    while True:
+        times = [*NIGHTS, *([EVENING] if day.weekday() in EVENINGS else [])]
+        moments = (datetime.combine(day, at, tzinfo=BERLIN).astimezone(UTC) for at in times)
+        # Once a year 02:30 is at 03:30.
+        yield from sorted(moment for moment in moments if moment > after)
+        day += timedelta(days=1)
+
+
+def is_slot(at: datetime) -> bool:
+    return next(slots_after(at - timedelta.resolution)) == at
 
 
 class Life(RuleBasedStateMachine):
@@ -333,7 +405,8 @@ class Life(RuleBasedStateMachine):
         root = Path(self.cleanup.enter_context(folder))
         self.store = empty.copy(root)
         self.cleanup.callback(self.store.remove)
-        (root / "artbot.toml").write_text(f'[paths]\ndatabase = "{self.store.where}"\n{SETTINGS}')
+        self.slotted = "looks"
+        self.write_settings(root)
         for name, value in (
             ("protections", lambda settings: dict(PROTECTIONS)),
             ("open_channels", lambda settings: {}),
@@ -349,6 +422,13 @@ class Life(RuleBasedStateMachine):
         if self.path is None:  # a server has a clock of its own
             self.cleanup.enter_context(patch("artbot.worker._moment", lambda *_: self.true))
         self.settings_ = load_settings(root, settings_models())
+        self.num_rounds = 0
+        self.round = 0, NOON
+        """Of the worker that is at it: its number, and when it began."""
+        self.used: set[datetime] = set()
+        self.last_late: tuple[int, datetime] | None = None
+        """The round in which a work went out that had missed its slot."""
+        self.came_back: set[tuple[str, datetime]] = set()
         self.clock = MeddledClock()
         self.true = NOON
         self.is_clock_wrong = False
@@ -377,6 +457,16 @@ class Life(RuleBasedStateMachine):
         """Of the database, if it is a file."""
         return self.store.where if isinstance(self.store.where, Path) else None
 
+    def write_settings(self, root: Path) -> None:
+        tables = [f'[paths]\ndatabase = "{self.store.where}"\n{SETTINGS}']
+        for name in CHANNELS:
+            tables.append(CHANNEL.format(name=name) + (SLOTS if name == self.slotted else ""))
+        (root / "artbot.toml").write_text("".join(tables))
+
+    @property
+    def timetables(self) -> Mapping[str, Timetable]:
+        return timetables(self.settings_)
+
     def open(self) -> Workplace:
         """As a process that starts does."""
         return Workplace(self.settings_, self.clock, self.boot)
@@ -399,8 +489,12 @@ class Life(RuleBasedStateMachine):
         if currently_in_test_context():
             target(float(sum(state in reached for state in DeliveryState)), label="delivery states")
 
-    @initialize()
-    def something_is_approved(self) -> None:
+    @initialize(slotted=st.sampled_from(CHANNELS))
+    def something_is_approved(self, slotted: str) -> None:
+        self.slotted = slotted
+        self.write_settings(self.settings_.root)
+        self.settings_ = load_settings(self.settings_.root, settings_models())
+        self.begin_anew()
         self.paint(is_extra=True)
         self.approve_all()
 
@@ -506,8 +600,7 @@ class Life(RuleBasedStateMachine):
 
     def take_back(self, work: int | None) -> None:
         undone = undo(self.place.review, work, ANNA)
-        self.decided.channels.pop(undone.name, None)
-        self.decided.rejected.discard(undone.name)
+        self.decided.take_back(undone.name)
 
     @rule(
         by=st.sampled_from(
@@ -534,7 +627,14 @@ class Life(RuleBasedStateMachine):
             return
         else:
             self.note("the clock is set back a little")
-        self.clock.now += by
+        self.set_clock(self.clock.now + by)
+
+    def set_clock(self, to: datetime) -> None:
+        """What lies ahead again is there to be used again."""
+        if to < self.clock.now:
+            self.used = {slot for slot in self.used if slot <= to}
+            self.last_late = None
+        self.clock.now = to
 
     # What happens to clocks and machines
 
@@ -542,7 +642,7 @@ class Life(RuleBasedStateMachine):
     @rule(by=WRONG_BY)
     def the_clock_goes_wrong(self, by: timedelta) -> None:
         self.note("the clock goes wrong")
-        self.clock.now += by
+        self.set_clock(self.clock.now + by)
         self.is_clock_wrong = True
 
     @precondition(lambda self: self.is_clock_wrong)
@@ -550,15 +650,29 @@ class Life(RuleBasedStateMachine):
     def the_clock_is_set_right(self, is_accepted: bool) -> None:
         """A person who sets it right may say so, or may not."""
         self.note("the clock is set right")
-        self.clock.now, self.is_clock_wrong = self.true, False
+        self.set_clock(self.true)
+        self.is_clock_wrong = False
         if is_accepted:
             self.accept_clock()
 
     @precondition(lambda self: not self.is_clock_wrong and self.is_doubted())
     @rule()
     def accept_clock(self) -> None:
+        """What waits for a slot gets the first that are free after the undo time, in its order."""
         self.note("the clock is accepted")
+        now, queued = self.clock.now, self.queued()
+        wait_for_slots = [
+            (at, work)
+            for at, work in queued
+            if at > now and (is_slot(at) or not self.is_given(work, at)) and not self.is_now(work)
+        ]
+        taken = {at for at, _ in queued} - {at for at, _ in wait_for_slots}
         self.place.accept_clock(BEN)
+        free = (slot for slot in slots_after(now + UNDO_TIME) if slot not in taken)
+        expected = [(next(free), work) for _, work in wait_for_slots]
+        if expected != wait_for_slots:
+            self.note("what waits is arranged anew")
+        assert set(expected) <= set(self.queued())
 
     @rule(is_elsewhere=st.booleans())
     def the_machine_starts_anew(self, is_elsewhere: bool) -> None:
@@ -628,7 +742,7 @@ class Life(RuleBasedStateMachine):
             with closing(person.database):
                 try:
                     self.act_meanwhile(person, meddling)
-                    self.note(meddling)
+                    self.note(f"at the claim: {meddling}")
                 except ArtbotError:
                     pass
 
@@ -638,24 +752,37 @@ class Life(RuleBasedStateMachine):
         with person.database.read() as session:
             first = session.scalars(
                 select(Delivery)
-                .where(Delivery.state.in_(WAITING), Delivery.next_at <= self.clock.now)
+                .where(
+                    Delivery.state.in_(WAITING),
+                    Delivery.on_hold.is_(False),
+                    Delivery.next_at <= self.clock.now,
+                )
                 .order_by(Delivery.next_at, Delivery.id)
             ).first()
             if first is None:
                 return
             candidate = first.candidate
+        number, work, channel, now = first.id, candidate.name, first.channel, self.clock.now
         if meddling == Meddling.PAUSE:
-            interventions.pause_channel(person.database, first.channel, BEN, self.clock.now)
+            interventions.pause_channel(person.database, channel, BEN, now)
         elif meddling == Meddling.WITHDRAW:
-            interventions.withdraw(person.database, first.id, BEN, self.clock.now)
-            self.decided.withdrawn.add((candidate.name, first.channel))
+            interventions.withdraw(person.database, number, BEN, now)
+            self.decided.withdrawn.add((work, channel))
+            self.decided.let_go(work, channel)
+        elif meddling == Meddling.HOLD:
+            queue.hold(person.database, number, BEN, now)
+            self.decided.on_hold.add((work, channel))
+        elif meddling == Meddling.MOVE:
+            to = now + timedelta(hours=5)
+            queue.move(person.database, self.timetables, number, to, BEN, now)
+            self.decided.given[work, channel] = to
         else:
             undo(person.review, candidate.id, ANNA)
-            self.decided.channels.pop(candidate.name, None)
+            self.decided.take_back(work)
             if meddling == Meddling.REWORD:
                 approve(person.review, candidate.id, ANNA, Words(alt="other words"))
-                self.decided.withdrawn -= {(candidate.name, channel) for channel in CHANNELS}
-                self.decided.channels[candidate.name] = set(CHANNELS)
+                self.decided.withdrawn -= {(work, channel) for channel in CHANNELS}
+                self.decided.channels[work] = set(CHANNELS)
 
     def work(self, fates: list[Fate], meddle: Callable[[], object] | None = None) -> None:
         """A worker comes, does what is due, and goes or is ended."""
@@ -673,11 +800,7 @@ class Life(RuleBasedStateMachine):
                     self.note("the clock is believed though it is wrong")
                 self.clock.meddle, self.clock.num_looks = meddle, 0
                 has_fates = bool(fates)  # what they do not reach waits for the next ones
-                deliver_due(
-                    self.place.outbox,
-                    lambda sent: self.place.keep_working(),
-                    lambda: has_fates and not self.fates,
-                )
+                self.deliver(self.place, lambda: has_fates and not self.fates)
                 self.clock.meddle = None
                 expire(self.place.review, self.settings_.review.expire_days)
         except Killed:
@@ -697,6 +820,19 @@ class Life(RuleBasedStateMachine):
             self.fates.clear()
             self.fate = Fate.TAKEN  # what was found on looking met no fate
             self.is_asleep = False
+
+    def deliver(self, place: Workplace, should_stop: Callable[[], bool] = lambda: False) -> None:
+        self.num_rounds += 1
+        outer, self.round = self.round, (self.num_rounds, self.clock.now)
+        num_spread = self.count_spread()
+        try:
+            deliver_due(place.outbox, lambda sent: place.keep_working(), should_stop)
+        finally:
+            self.round = outer
+        if self.count_spread() > num_spread:
+            self.note("what missed its slot is spread")
+        if self.decided.on_hold and self.kept_back():
+            self.note("a hold keeps something back")
 
     def failpoint(self, name: str) -> None:
         """Stands in for artbot.failpoints, with every fault there is."""
@@ -734,7 +870,7 @@ class Life(RuleBasedStateMachine):
         self.fates = deque()
         no_lock_held = patch("artbot.workplace.hold_worker", no_lock)
         with closing(other.database), no_lock_held, other.work("daemon"):
-            deliver_due(other.outbox, lambda sent: None, lambda: False)
+            self.deliver(other)
         self.fates = fates
         self.is_asleep = True
 
@@ -752,11 +888,13 @@ class Life(RuleBasedStateMachine):
 
     def receive(self, channel: str, parcel: Parcel) -> Receipt:
         """A request has arrived."""
+        self.check_not_on_hold(channel, parcel)
         work, key = parcel.work.name, parcel.delivery_key
+        is_known = bool(self.world.keys[work, channel])
         self.world.keys[work, channel].add(key)
         try:
-            self.check_intent(channel, parcel)
-            if self.fate in (Fate.UNDONE, Fate.WITHDRAWN, Fate.PAUSED):
+            self.check_intent(channel, parcel, is_known)
+            if self.fate in (Fate.UNDONE, Fate.WITHDRAWN, Fate.HELD_BACK, Fate.PAUSED):
                 self.meanwhile(work, channel)
         except AssertionError as error:  # the outbox would take it for a fault of the channel
             self.violations.append(error)
@@ -790,7 +928,7 @@ class Life(RuleBasedStateMachine):
         return Receipt(200, "thanks")
 
     def meanwhile(self, work: str, channel: str) -> None:
-        """What is on the wire can be neither undone nor withdrawn."""
+        """What is on the wire can be neither undone nor withdrawn nor held back."""
         other = self.open()
         with closing(other.database) as database:
             (delivery,) = self.ask(
@@ -805,16 +943,19 @@ class Life(RuleBasedStateMachine):
                     return
                 if self.fate == Fate.UNDONE:
                     undo(other.review, delivery[1], ANNA)
+                elif self.fate == Fate.HELD_BACK:
+                    queue.hold(database, delivery[0], BEN, self.clock.now)
                 else:
                     interventions.withdraw(database, delivery[0], BEN, self.clock.now)
             except NotAllowed:
                 return
         raise AssertionError(f"{self.fate}, and it was allowed")
 
-    def check_intent(self, channel: str, parcel: Parcel) -> None:
+    def check_intent(self, channel: str, parcel: Parcel, is_known: bool) -> None:
         """I10: the attempt was committed before; and what is sent is what was decided last."""
         rows = self.ask(
-            "SELECT a.id, a.outcome, a.epoch, c.state, c.alt, ch.state FROM attempts a "
+            "SELECT a.id, a.outcome, a.epoch, c.state, c.alt, ch.state, d.next_at, "
+            "(SELECT count(*) FROM attempts b WHERE b.delivery_id = d.id) FROM attempts a "
             "JOIN deliveries d ON d.id = a.delivery_id JOIN candidates c ON c.id = d.candidate_id "
             "LEFT JOIN channels ch ON ch.name = d.channel "
             "WHERE d.delivery_key = ? AND d.channel = ? AND a.body_sha256 = ? ORDER BY a.id",
@@ -823,19 +964,107 @@ class Life(RuleBasedStateMachine):
             parcel.post.sha256,
         )
         assert rows, "a request without an attempt"
-        attempt_id, outcome, epoch, state, alt, standing = rows[-1]
+        attempt_id, outcome, epoch, state, alt, standing, next_at, num_attempts = rows[-1]
         if not self.is_asleep:
             assert outcome is None, "the attempt was closed before it was made"
             assert state == CandidateState.APPROVED
             assert alt == parcel.work.alt
             assert standing in (None, "active"), f"{channel} is {standing}"
             self.highest_sent = Mark("", "", epoch, attempt_id)
+            at = datetime.fromisoformat(next_at)
+            assert at <= self.round[1], f"sent before its time, {at}"
+            if channel == self.slotted and num_attempts == 1 and not is_known:
+                self.check_slot(parcel.work.name, at)
         mark = read_mark(self.settings_.mark)
         assert mark is not None
         assert (mark.epoch, mark.attempt_id) >= (
             self.highest_sent.epoch,
             self.highest_sent.attempt_id,
         )
+
+    def check_slot(self, work: str, at: datetime) -> None:
+        """The first request for a work, at a time that no person gave: it has a slot to itself, and if that was
+        missed it is the only one until the next slot. What came back from being held may find its slot used."""
+        if self.is_now(work) or self.is_given(work, at):
+            return
+        assert is_slot(at), f"{at} is no slot"
+        self.note("a slot is taken")
+        has_come_back = (work, at) in self.came_back
+        assert at not in self.used or has_come_back, f"two works at {at}"
+        self.used.add(at)
+        _, began = self.round
+        if began - at <= LATE_FOR_ITS_SLOT:
+            return
+        if self.last_late is not None:
+            _, before = self.last_late
+            assert self.last_late != self.round, f"a bunch in one go: {work}, of {at}"
+            assert (
+                has_come_back
+                or before - at <= LATE_FOR_ITS_SLOT
+                or next(slots_after(before)) <= began
+            ), f"a bunch: {work}, of {at}"
+        self.last_late = self.round
+
+    def is_now(self, work: str) -> bool:
+        """Whether a person said that it goes out now."""
+        return self.decided.given.get((work, self.slotted), NOON) is None
+
+    def is_given(self, work: str, at: datetime) -> bool:
+        return self.decided.given.get((work, self.slotted)) == at
+
+    def check_not_on_hold(self, channel: str, parcel: Parcel) -> None:
+        """No request of any kind begins."""
+        if (parcel.work.name, channel) in self.decided.on_hold:
+            said = f"{parcel.work.name} to {channel} is on hold"
+            self.violations.append(AssertionError(said))
+
+    # What people do about the queue
+
+    @precondition(lambda self: self.deliveries("queued"))
+    @rule(
+        which=st.integers(0, 30),
+        to=st.none()
+        | st.sampled_from([timedelta(minutes=5), timedelta(hours=7), timedelta(days=12)]),
+    )
+    def move(self, which: int, to: timedelta | None) -> None:
+        """`to` None: the next free slot; otherwise that much from now."""
+        found = self.deliveries("queued")
+        number, work, channel = found[which % len(found)]
+        self.attempt("move", lambda: self.put_at(number, work, channel, to))
+
+    def put_at(self, number: int, work: str, channel: str, to: timedelta | None) -> None:
+        now = self.clock.now
+        at = None if to is None else now + to
+        queue.move(self.place.database, self.timetables, number, at, BEN, now)
+        if at is None:
+            self.decided.let_go(work, channel)
+        else:
+            self.decided.given[work, channel] = at
+
+    @precondition(lambda self: self.deliveries(*WAITING, "uncertain"))
+    @rule(which=st.integers(0, 30))
+    def hold(self, which: int) -> None:
+        found = self.deliveries(*WAITING, "uncertain")
+        number, work, channel = found[which % len(found)]
+        if self.attempt(
+            "hold", lambda: queue.hold(self.place.database, number, BEN, self.clock.now)
+        ):
+            self.decided.on_hold.add((work, channel))
+
+    @precondition(lambda self: self.decided.on_hold)
+    @rule()
+    def release(self) -> None:
+        """All that is on hold, one after another."""
+        for number, work, channel in self.deliveries():
+            if (work, channel) not in self.decided.on_hold:
+                continue
+            self.note("release")
+            let_go = queue.release(
+                self.place.database, self.timetables, number, BEN, self.clock.now
+            )
+            self.decided.on_hold.remove((work, channel))
+            if let_go.state == DeliveryState.QUEUED and channel == self.slotted:
+                self.decided.let_go(work, channel)
 
     # What people do about deliveries and channels
 
@@ -854,20 +1083,27 @@ class Life(RuleBasedStateMachine):
         if self.is_clock_wrong and not is_there:
             return  # under a wrong clock nobody can tell whether a quarter of an hour has passed
         now, database = self.clock.now, self.place.database
-        self.attempt(
+        if self.attempt(
             "resolve: posted" if is_there else "resolve: absent",
-            lambda: interventions.resolve(database, number, is_there, None, BEN, now),
-        )
+            lambda: interventions.resolve(
+                database, number, is_there, None, BEN, now, self.timetables
+            ),
+        ):
+            self.decided.given.pop((work, channel), None)
+            if is_there:
+                self.decided.on_hold.discard((work, channel))
 
     @precondition(lambda self: self.deliveries("held", "failed", "dead", "retry_wait", "queued"))
     @rule(which=st.integers(0, 30))
     def retry(self, which: int) -> None:
         found = self.deliveries("held", "failed", "dead", "retry_wait", "queued")
-        number, _, _ = found[which % len(found)]
-        self.attempt(
-            "retry",
-            lambda: interventions.retry(self.place.database, number, BEN, self.clock.now),
-        )
+        number, work, channel = found[which % len(found)]
+        self.attempt("retry", lambda: self.send_now(number, work, channel))
+
+    def send_now(self, number: int, work: str, channel: str) -> None:
+        interventions.retry(self.place.database, number, BEN, self.clock.now)
+        self.decided.on_hold.discard((work, channel))
+        self.decided.given[work, channel] = None
 
     @precondition(lambda self: self.deliveries())
     @rule(which=st.integers(0, 30))
@@ -879,19 +1115,21 @@ class Life(RuleBasedStateMachine):
             lambda: interventions.withdraw(self.place.database, number, BEN, self.clock.now),
         ):
             self.decided.withdrawn.add((work, channel))
+            self.decided.let_go(work, channel)
 
     @precondition(lambda self: self.deliveries("delivered"))
     @rule(channel=st.sampled_from(CHANNELS), days=st.integers(0, 3))
     def replay(self, channel: str, days: int) -> None:
         since = self.clock.now - timedelta(days=days)
         database = self.place.database
-        done = self.attempt(
-            "replay",
-            lambda: interventions.replay(
+
+        def act() -> None:
+            for delivery in interventions.replay(
                 database, channel, PROTECTIONS, since, BEN, self.clock.now
-            ),
-        )
-        assert not (done and channel != "forever")
+            ):
+                self.decided.given[delivery.candidate.name, channel] = None
+
+        assert not (self.attempt("replay", act) and channel != "forever")
 
     @precondition(lambda self: not self.stopped())
     @rule(channel=st.sampled_from(CHANNELS))
@@ -904,7 +1142,22 @@ class Life(RuleBasedStateMachine):
     def resume(self) -> None:
         self.note("resume")
         for (channel,) in self.stopped():
-            interventions.resume_channel(self.place.database, channel, BEN, self.clock.now)
+            self.note_what_comes_back()
+            held = self.deliveries("held")
+            interventions.resume_channel(
+                self.place.database, channel, BEN, self.clock.now, self.timetables
+            )
+            for _, work, to in set(held) - set(self.deliveries("held")):
+                self.decided.given.pop((work, to), None)
+
+    def note_what_comes_back(self) -> None:
+        """What is held loses its slot to others, and keeps its time."""
+        held = self.ask(
+            "SELECT c.name, d.next_at FROM deliveries d JOIN candidates c ON c.id = d.candidate_id "
+            "WHERE d.state = 'held' AND d.channel = ?",
+            self.slotted,
+        )
+        self.came_back |= {(work, datetime.fromisoformat(at)) for work, at in held}
 
     # What happens to files
 
@@ -923,6 +1176,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def mend(self) -> None:
         self.note("mend")
+        self.note_what_comes_back()
         for work in self.damaged():
             with self.place.database.write() as session:
                 candidate = session.get_one(Candidate, work)
@@ -955,6 +1209,7 @@ class Life(RuleBasedStateMachine):
         with hold_worker(self.settings_.lock, "db restore"):
             restore(backup, self.path, PROTECTIONS, mark, BEN, now)
         self.decided = deepcopy(self.backups[backup])
+        self.used, self.last_late = set(), None
         self.begin_anew()
         self.num_restores = self.count_restores()
 
@@ -978,6 +1233,7 @@ class Life(RuleBasedStateMachine):
         old, decided = self.copied
         self.store.put_back(old)
         self.decided = deepcopy(decided)
+        self.used, self.last_late = set(), None
         self.num_restores = None
         self.begin_anew()
 
@@ -1009,14 +1265,16 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def nothing_decided_is_lost(self) -> None:
         rows = self.ask(
-            "SELECT c.name, c.state, d.channel, d.state FROM candidates c "
+            "SELECT c.name, c.state, d.channel, d.state, d.on_hold FROM candidates c "
             "LEFT JOIN deliveries d ON d.candidate_id = c.id"
         )
-        states = {name: state for name, state, _, _ in rows}
+        states = {row[0]: row[1] for row in rows}
         going: defaultdict[str, set[str]] = defaultdict(set)
-        for name, _, channel, state in rows:
+        for name, _, channel, state, on_hold in rows:
             if channel is not None:
                 reached[state] += 1
+                is_held_back = (name, channel) in self.decided.on_hold
+                assert bool(on_hold) == is_held_back, f"{name} to {channel} on hold: {on_hold}"
                 if state != DeliveryState.CANCELLED:
                     going[name].add(channel)
                 if state == DeliveryState.DELIVERED:
@@ -1030,6 +1288,18 @@ class Life(RuleBasedStateMachine):
         for state in states.values():
             reached[f"candidate {state}"] += 1
 
+    @invariant()
+    def no_two_wait_for_the_same_slot(self) -> None:
+        """But for what a person gave that time, and what was held and comes back to find it taken."""
+        wait_for_slots = [
+            (at, work)
+            for at, work in self.queued()
+            if not self.is_now(work) and (work, at) not in self.came_back
+        ]
+        by_slot = dict(wait_for_slots)
+        for at, work in wait_for_slots:
+            assert by_slot[at] == work, f"{by_slot[at]} and {work} wait for {at}"
+
     def check_nothing_doubted_again(self) -> None:
         """`artbot db restore` has asked already; the worker that comes next must not ask again."""
         if self.num_restores is not None:
@@ -1038,15 +1308,17 @@ class Life(RuleBasedStateMachine):
 
     def all_faults_stop(self) -> None:
         """I20: what is due is settled or waits for a person; and when that person has acted, is out."""
-        self.clock.now, self.is_clock_wrong = self.true, False
+        self.set_clock(self.true)
+        self.is_clock_wrong = False
         self.accept_clock()
         self.time_passes(max(LATE_EFFECT, self.place.lease))
         if self.damaged():
             self.mend()
         self.resume()
+        self.release()
         self.come_to_rest()
-        for number, _, _ in self.deliveries("held", "failed", "dead"):
-            interventions.retry(self.place.database, number, BEN, self.clock.now)
+        for number, work, channel in self.deliveries("held", "failed", "dead"):
+            self.send_now(number, work, channel)
         self.come_to_rest()
         for _ in range(3):  # what a wrong clock has mixed up is asked more than once
             self.time_passes(LATE_EFFECT)
@@ -1061,11 +1333,13 @@ class Life(RuleBasedStateMachine):
         self.nothing_decided_is_lost()
 
     def come_to_rest(self) -> None:
-        for _ in range(3):
+        """A channel with slots sends one work at each."""
+        for _ in range(3 + len(self.queued())):
             self.work([])
             if not self.deliveries(*WAITING, "sending"):
                 break
-            self.time_passes(timedelta(days=2))
+            wait = min(self.waiting(), default=self.true) - self.clock.now
+            self.time_passes(wait if wait > timedelta() else timedelta(days=2))
         left = self.deliveries(*set(DeliveryState) - {*SETTLED, *NEEDS_A_PERSON})
         assert not left, f"{left} are neither settled nor told to a person"
 
@@ -1112,9 +1386,33 @@ class Life(RuleBasedStateMachine):
             for (at,) in self.ask(
                 "SELECT d.next_at FROM deliveries d JOIN candidates c ON c.id = d.candidate_id "
                 "LEFT JOIN channels ch ON ch.name = d.channel WHERE c.state = 'approved' "
-                "AND d.state IN ('queued', 'retry_wait') AND coalesce(ch.state, 'active') = 'active'"
+                "AND d.state IN ('queued', 'retry_wait') AND NOT d.on_hold AND coalesce(ch.state, 'active') = 'active'"
             )
         ]
+
+    def queued(self) -> list[tuple[datetime, str]]:
+        """What waits for its first time through the channel with slots: when, and which work."""
+        found = self.ask(
+            "SELECT d.next_at, c.name FROM deliveries d JOIN candidates c ON c.id = d.candidate_id "
+            "WHERE d.state = 'queued' AND NOT d.on_hold AND d.channel = ? ORDER BY d.next_at, d.id",
+            self.slotted,
+        )
+        return [(datetime.fromisoformat(at), work) for at, work in found]
+
+    def kept_back(self) -> bool:
+        """Whether anything would have been sent, were it not on hold."""
+        found = self.ask(
+            "SELECT d.next_at FROM deliveries d JOIN candidates c ON c.id = d.candidate_id "
+            "LEFT JOIN channels ch ON ch.name = d.channel WHERE c.state = 'approved' "
+            "AND d.state IN ('queued', 'retry_wait') AND d.on_hold "
+            "AND coalesce(ch.state, 'active') = 'active'"
+        )
+        return any(datetime.fromisoformat(at) <= self.clock.now for (at,) in found)
+
+    def count_spread(self) -> int:
+        return len(
+            self.ask("SELECT 1 FROM interventions WHERE act = 'move' AND via = 'publishing'")
+        )
 
     def pick(self, which: int) -> tuple[int, str, str]:
         found = self.ask("SELECT id, name, state FROM candidates ORDER BY id")
@@ -1181,7 +1479,7 @@ def test_no_work_is_ever_shown_twice_or_lost(database_kind: str, empty: Store) -
         assert not missing, f"never came up: {missing}"
     elif database_kind == "sqlite":  # on PostgreSQL there are too few
         assert len(missing) <= 12, f"never came up: {missing}"
-        assert not missing & WRONG_CLOCKS
+        assert not missing & (WRONG_CLOCKS | QUEUE)
 
 
 # Lives that went wrong once
@@ -1319,3 +1617,29 @@ def test_an_outage_of_many_weeks_ends_with_a_person_who_is_told_and_nothing_is_l
         life.resume()
         life.work([Fate.UNAVAILABLE] * 3)
     assert life.deliveries("dead")
+
+
+def test_what_is_put_on_hold_or_moved_in_the_moment_of_its_claim_is_not_sent(life: Life) -> None:
+    for which, meddling in enumerate((Meddling.HOLD, Meddling.MOVE)):
+        life.approve(which, None, ("never",))
+        life.meddle(meddling, 0)
+    assert len(life.deliveries("queued")) == 2
+    life.every_request_was_meant()
+
+
+def test_sent_now_through_a_channel_that_rests_lets_out_no_bunch(life: Life) -> None:
+    """A person says so while the worker is busy with another channel: with that the rest is over."""
+    life.paint(is_extra=True)
+    life.approve(0, None, ("looks", "never"))
+    for which in (1, 2):
+        life.approve(which, None, ("looks",))
+    first, other, _, third = life.deliveries()
+    slot = next(slots_after(life.clock.now))
+    until = slot - life.clock.now
+    life.put_at(*other, until + timedelta(hours=1))
+    life.put_at(*third, until + timedelta(minutes=7))
+    life.time_passes(until)
+    life.work([Fate.BUSY])
+    life.time_passes(timedelta(hours=1))
+    life.work([], lambda: life.send_now(*first))
+    assert life.deliveries("delivered") == [first, other, third]
