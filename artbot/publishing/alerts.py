@@ -66,7 +66,8 @@ class Told:
 
 def message_of(told: Sequence[Told]) -> Message:
     """One message about all of it: short, and naming the command that helps."""
-    said = [_in_words(one) for one in told[:MOST_TOLD]]
+    newest = next((one for one in reversed(told) if one.kind == NoticeKind.BATCH_READY), None)
+    said = [_in_words(one, is_newest=one is newest) for one in told[:MOST_TOLD]]
     if len(told) == 1:
         return Message(f"artbot: {_TITLES[NoticeKind(told[0].kind)]}", said[0])
     if len(told) > MOST_TOLD:
@@ -147,11 +148,13 @@ _TITLES = {
 }
 
 
-def _in_words(told: Told) -> str:
+def _in_words(told: Told, is_newest: bool) -> str:
+    """`is_newest`: of the batches in the message, which alone says how many pictures wait."""
     facts = told.facts
     match NoticeKind(told.kind):
         case NoticeKind.BATCH_READY:
-            return _batch_ready(facts)
+            ready = _batch_ready(facts["batch"])
+            return f"{ready}, {_waiting(facts['waiting'])}" if is_newest else ready
         case NoticeKind.DELIVERY_FAILED:
             return _delivery_failed(facts["artwork"]["id"], facts["delivery"])
         case NoticeKind.CHANNEL_STOPPED:
@@ -164,12 +167,10 @@ def _in_words(told: Told) -> str:
             return f"Nothing has been approved {since}, and {_waiting(facts['waiting'])}"
 
 
-def _batch_ready(facts: Mapping[str, Any]) -> str:
-    batch = facts["batch"]
+def _batch_ready(batch: Mapping[str, Any]) -> str:
     failed = f"; {batch['failed']} could not be painted" if batch["failed"] else ""
     are = "is" if batch["painted"] == 1 else "are"
-    painted = f"{_counted(batch['painted'], 'new picture')} {are} ready ({batch['id']}{failed})"
-    return f"{painted}, {_waiting(facts['waiting'])}"
+    return f"{_counted(batch['painted'], 'new picture')} {are} ready ({batch['id']}{failed})"
 
 
 def _delivery_failed(work: str, delivery: Mapping[str, Any]) -> str:

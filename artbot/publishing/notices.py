@@ -134,6 +134,8 @@ class _Fact:
     """Whose own failure it is: that one is not told."""
     is_cause_told: bool = False
     """An alert about what caused it says it all."""
+    is_seen_to: bool = False
+    """The operator has no more to do about it."""
 
 
 def note(notices: Notices) -> int:
@@ -185,7 +187,7 @@ def _concerns(fact: _Fact, recipient: str, kinds: frozenset[str]) -> bool:
     if fact.kind not in kinds or fact.channel == recipient:
         return False
     is_told_anyway = fact.is_cause_told and NoticeKind.CHANNEL_STOPPED in kinds
-    return not (recipient == ALERTS and is_told_anyway)
+    return not (recipient == ALERTS and (is_told_anyway or fact.is_seen_to))
 
 
 def _happened(session: Session, notices: Notices, now: datetime) -> Iterator[_Fact]:
@@ -214,6 +216,7 @@ def _batches_ready(session: Session, since: datetime) -> Iterator[_Fact]:
         return
     waiting = _num_waiting(session)
     for batch in batches:
+        waits_here = session.scalar(_waits().where(Candidate.batch_id == batch.id))
         assert batch.finished_at is not None
         assert batch.checkpoint is not None
         failed = session.scalar(
@@ -238,7 +241,13 @@ def _batches_ready(session: Session, since: datetime) -> Iterator[_Fact]:
             ),
             waiting=waiting,
         )
-        yield _Fact(NoticeKind.BATCH_READY, batch.key, batch.finished_at, facts.model_dump())
+        yield _Fact(
+            NoticeKind.BATCH_READY,
+            batch.key,
+            batch.finished_at,
+            facts.model_dump(),
+            is_seen_to=not waits_here,
+        )
 
 
 def _deliveries_failed(session: Session, since: datetime) -> Iterator[_Fact]:
@@ -347,8 +356,11 @@ def _nothing_approved(session: Session, days: int, now: datetime) -> Iterator[_F
 
 
 def _num_waiting(session: Session) -> int:
-    pending = select(func.count()).where(Candidate.state == CandidateState.PENDING)
-    return session.scalar(pending) or 0
+    return session.scalar(_waits()) or 0
+
+
+def _waits() -> Select[int]:
+    return select(func.count()).where(Candidate.state == CandidateState.PENDING)
 
 
 # Telling

@@ -35,7 +35,7 @@ from artbot.errors import (
     Rejected,
     Unavailable,
 )
-from artbot.publishing.alerts import Fared, Message
+from artbot.publishing.alerts import Fared, Message, Told, message_of
 from artbot.publishing.channels import Parcel, Receipt, Sender
 from artbot.publishing.interventions import pause_channel, resume_channel, retry
 from artbot.publishing.notices import (
@@ -226,6 +226,28 @@ def test_a_batch_that_is_ready_is_told_once_to_everybody_who_wants_to_know(round
         (ALERTS, "sent"),
     ]
     assert key == notices(round_.desk.database)[0].key
+
+
+def test_who_asks_for_alerts_today_hears_nothing_of_what_was_chosen_from_already(
+    round_: Round,
+) -> None:
+    for work in ready(round_.desk):
+        reject(round_.desk.review, work, ANNA)
+    round_.go()
+    assert round_.bodies == []
+    assert len(round_.ears["friends"].heard) == 1, "a receiver hears of every batch"
+
+
+def test_several_batches_are_told_of_with_one_word_of_what_waits() -> None:
+    batch = {"painted": 2, "failed": 0}
+    told = [
+        Told(NoticeKind.BATCH_READY, {"batch": {**batch, "id": key}, "waiting": 3})
+        for key in ("a", "b")
+    ]
+    assert message_of(told).body == (
+        "2 new pictures are ready (a)\n\n"
+        "2 new pictures are ready (b), 3 pictures wait for review: artbot review"
+    )
 
 
 def test_what_failed_in_a_batch_is_said(round_: Round) -> None:
