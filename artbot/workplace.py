@@ -182,11 +182,11 @@ class Workplace:
 
     @cached_property
     def outbox(self) -> Outbox:
-        """Reads the channels' secrets. Raises ConfigError."""
+        """Reads the channels' secrets. Raises ConfigError if none can be used."""
         from artbot.publishing.channels import open_channels, outlets, timetables
         from artbot.publishing.outbox import Outbox
 
-        open_channels(self.settings)  # first: a wrong one is told before a file is touched
+        open_channels(self.settings)  # first: told before a file is touched
         return Outbox(
             database=self.database,
             works=self.settings.works,

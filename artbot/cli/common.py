@@ -111,6 +111,14 @@ def kept_by(workplace: Workplace) -> Callable[[Delivery], str | None]:
     return keeper
 
 
+def zone_of(workplace: Workplace) -> Callable[[Delivery], tzinfo | None]:
+    """A function that gives the zone of a delivery's slots; None: it has none, this machine's."""
+    from artbot.publishing.channels import timetables
+
+    slots = timetables(workplace.settings)
+    return lambda delivery: slots[delivery.channel].zone if delivery.channel in slots else None
+
+
 def due_words(moment: datetime, now: datetime) -> str:
     """When a waiting delivery that nothing keeps is tried: `now`, or the time."""
     return "now" if moment <= now else local_time(moment, now)
@@ -124,6 +132,12 @@ def at_words(moment: datetime, now: datetime, zone: tzinfo | None = None) -> str
     if told.startswith("tomorrow"):
         return told
     return f"on {told}" if " " in told else f"at {told}"
+
+
+def goes_out_words(delivery: Delivery, now: datetime, zone: tzinfo | None) -> str:
+    """`now`, or its time by the clock of its slots, whose zone is named where there are any."""
+    told = at_words(delivery.next_at, now, zone)
+    return told if zone is None or told == "now" else f"{told} ({zone})"
 
 
 def state_words(delivery: Delivery) -> str:

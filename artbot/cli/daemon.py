@@ -17,6 +17,8 @@ from artbot.errors import WorkerBusy
 from artbot.redaction import RedactingFormatter
 from artbot.workplace import Workplace
 
+log = logging.getLogger("artbot")
+
 
 @click.command("daemon")
 @click.option("--once", is_flag=True, help="Do what is due now, and exit.")
@@ -35,7 +37,10 @@ def daemon_command(workplace: Workplace, context: click.Context, once: bool) -> 
     from artbot.publishing.channels import open_channels
 
     _log_to_stdout()
-    open_channels(workplace.settings)  # a wrong secret is found now, not at the first delivery
+    # A wrong secret is found now, not at the first delivery.
+    open_channels(
+        workplace.settings, lambda error: log.error("%s Its works wait, the others go out.", error)
+    )
     stop, wake = Event(), Event()
 
     def request_stop() -> None:

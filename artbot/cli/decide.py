@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 import click
 
 from artbot.cli.common import (
-    at_words,
     candidate_facts,
+    goes_out_words,
     json_option,
     kept_by,
     print_json,
@@ -18,6 +19,7 @@ from artbot.cli.common import (
     state_words,
     this_author,
     with_workplace,
+    zone_of,
 )
 from artbot.domain.delivery import WAITING
 from artbot.errors import ArtbotError, UsageError
@@ -73,7 +75,7 @@ def approve_command(
         lambda number: approve(workplace.review, number, author, words, channels or None),
     )
 
-    keeper = kept_by(workplace)
+    keeper, zone = kept_by(workplace), zone_of(workplace)
 
     def tell(candidate: Candidate) -> str:
         if not candidate.deliveries:
@@ -81,7 +83,7 @@ def approve_command(
                 f"{candidate.id} ({candidate.name}) is approved. No channel is configured, so it goes "
                 f"nowhere yet: once there is one, `artbot approve {candidate.id}` again sends it."
             )
-        going = [_going(delivery, keeper(delivery), workplace) for delivery in candidate.deliveries]
+        going = [_going(d, keeper(d), zone(d), workplace) for d in candidate.deliveries]
         return f"{candidate.id} ({candidate.name}) is approved: {'; '.join(going)}"
 
     _finish(workplace, decided, tell, as_json)
@@ -89,14 +91,15 @@ def approve_command(
         _hint_how_it_goes_out(workplace, decided.done, keeper)
 
 
-def _going(delivery: Delivery, keeper: str | None, workplace: Workplace) -> str:
+def _going(
+    delivery: Delivery, keeper: str | None, zone: tzinfo | None, workplace: Workplace
+) -> str:
     """Where a delivery of a work that was just approved goes, and when."""
-    now = workplace.clock()
     if delivery.state not in WAITING:
         return f"{delivery.channel}: {state_words(delivery)}"
     if keeper is not None:
         return f"waits: {keeper}"
-    return f"{delivery.channel} {at_words(delivery.next_at, now)}"
+    return f"{delivery.channel} {goes_out_words(delivery, workplace.clock(), zone)}"
 
 
 @click.command("reject")

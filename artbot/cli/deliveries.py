@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from artbot.cli.common import (
-    at_words,
     due_words,
+    goes_out_words,
     json_option,
     kept_by,
     local_time,
@@ -303,8 +303,7 @@ def do_each(
 def _when_it_goes(row: Delivery, now: datetime, zone: tzinfo | None) -> str:
     if row.next_at <= now:
         return "is due now"
-    where = f" ({zone})" if zone is not None else ""
-    return f"goes out {at_words(row.next_at, now, zone)}{where}"
+    return f"goes out {goes_out_words(row, now, zone)}"
 
 
 def _say_who_sends(workplace: Workplace, rows: list[Delivery]) -> None:

@@ -6,7 +6,7 @@ import itertools
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from artbot.cli.common import (
     say,
     this_actor,
     with_workplace,
+    zone_of,
 )
 from artbot.cli.deliveries import (
     do_each,
@@ -124,7 +125,7 @@ def move_command(
             at = _moment(wanted, zone, now)
         return move(workplace.database, slots, number, at, actor, now)
 
-    zones = _zone_of(workplace)
+    zones = zone_of(workplace)
     do_each(workplace, numbers, act, as_json, done="moved", zone=zones)
 
 
@@ -174,7 +175,7 @@ def release_command(
         lambda number: release(workplace.database, slots, number, actor, workplace.clock()),
         as_json,
         done="released",
-        zone=_zone_of(workplace),
+        zone=zone_of(workplace),
     )
 
 
@@ -226,14 +227,6 @@ def _is_on(slot: Slot, day: date) -> bool:
 def _utc(local: datetime, zone: tzinfo | None) -> datetime:
     """`zone` None: this machine's."""
     return (local if zone is None else local.replace(tzinfo=zone)).astimezone(UTC)
-
-
-def _zone_of(workplace: Workplace) -> Callable[[Delivery], tzinfo | None]:
-    """A function that gives the zone of a delivery's slots; None: it has none, this machine's."""
-    from artbot.publishing.channels import timetables
-
-    slots = timetables(workplace.settings)
-    return lambda delivery: slots[delivery.channel].zone if delivery.channel in slots else None
 
 
 # Showing

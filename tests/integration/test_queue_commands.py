@@ -94,6 +94,7 @@ def test_times_are_those_of_the_channels_zone_which_is_said_once(
     moved.refused(0, f"{there:%H:%M} (Asia/Kolkata)")
     assert stocked.json("deliveries", "show", "1")["next_at"] == utc_text(there.astimezone(UTC))
     assert "Asia" not in stocked.run("queue", "--days", "1", TZ="Asia/Kolkata").out
+    stocked.run("approve", "4").refused(0, f"{slot(2).astimezone(KOLKATA):%H:%M} (Asia/Kolkata)")
 
 
 def test_a_work_is_moved_to_the_next_free_slot_or_to_a_time(stocked: Place) -> None:
