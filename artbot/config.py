@@ -15,10 +15,10 @@ import re
 import stat
 import string
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import time
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -38,7 +38,7 @@ from pydantic_core import ErrorDetails, PydanticUndefined
 from artbot.domain.calendar import EVERY_DAY, Schedule
 from artbot.domain.slots import DAYS, Timetable, parse_slot
 from artbot.domain.text import check_hashtag, check_language, check_template
-from artbot.errors import ConfigError, NoWorkplace
+from artbot.errors import ConfigError, NoSecret, NoWorkplace
 from artbot.redaction import register_secret
 
 CONFIG_FILE = "artbot.toml"
@@ -61,10 +61,14 @@ class Section(BaseModel):
     """Base of every table in artbot.toml: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    no_keys: ClassVar[Mapping[str, str]] = {}
+    """What people write here that is no key, and what to do instead: where a likeness would mislead."""
 
 
 def _known_home(path: Path) -> Path:
     """`~` and `~NAME` must name somebody of this machine."""
+    if "\0" in str(path):
+        raise ValueError(f"{str(path)!r}: no path holds a zero byte; leave it out")
     try:
         path.expanduser()
     except RuntimeError as error:
@@ -319,8 +323,9 @@ class TextSettings(Section):
 
 
 class ChannelSettings(Section):
-    """What the tables of all channels have in common: when their works go out."""
+    """What the tables of all channels have in common: their kind, and when their works go out."""
 
+    type: str
     slots: tuple[str, ...] = Field(default=(), examples=[["mon,thu 18:30", "daily 12:00"]])
     """One work goes out at each; none: at once."""
     timezone: Zone = "UTC"
@@ -350,6 +355,10 @@ class ChannelSettings(Section):
 class SecretReference(ChannelSettings):
     """Mixed into channel settings that need one secret: exactly one of the two keys."""
 
+    no_keys: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("secret", "token", "password"),
+        'no secret stands in artbot.toml; name the file that holds it: secret_file = "secrets/NAME"',
+    )
     secret_file: HomePath | None = Field(default=None, examples=["secrets/webhook"])
     secret_env: str | None = Field(default=None, examples=["ARTBOT_WEBHOOK_SECRET"])
 
@@ -360,27 +369,44 @@ class SecretReference(ChannelSettings):
         return self
 
     def read_secret(self, root: Path) -> str:
-        """The secret, registered for redaction. Raises ConfigError naming the remedy."""
+        """The secret, registered for redaction. Raises ConfigError; NoSecret if there is none."""
         if self.secret_env is not None:
             value = os.environ.get(self.secret_env, "").strip()
             if not value:
-                raise ConfigError(f"environment variable {self.secret_env} is not set (secret_env)")
+                raise NoSecret(f"environment variable {self.secret_env} is not set (secret_env)")
         else:
             assert self.secret_file is not None
             value = _read_secret_file(root / self.secret_file.expanduser())
         lines = [line.strip() for line in value.splitlines()]  # a webhook may have several secrets
         for secret in (value, *(line for line in lines if not line.startswith("#"))):
-            register_secret(secret)
-            register_secret(secret.removeprefix("whsec_").removeprefix("whsk_"))
+            # A prefix alone is none: redacted, it would be missing from what is said of it.
+            if body := secret.removeprefix("whsec_").removeprefix("whsk_"):
+                register_secret(secret)
+                register_secret(body)
         return value
 
-    def handed_over_as(self, root: Path) -> str | None:
-        """What holds the secret as it was when the daemon began; None for a file that is read as it is now."""
+    def secret_place(self, root: Path) -> str:
+        """Where the secret is looked for, in words."""
         if self.secret_env is not None:
             return f"the environment variable {self.secret_env}"
         assert self.secret_file is not None
-        path = root / self.secret_file.expanduser()
-        return f"a copy, {path}" if _is_handed_over(path) else None
+        return str(root / self.secret_file.expanduser())
+
+    def to_have_a_secret(self, channel: str, root: Path) -> str:
+        """What helps the channel of that name whose secret is missing or refused."""
+        if self.secret_env is not None:
+            return f"set {self.secret_env} where the daemon is started"
+        page = f"docs/channels/{self.type}.md"
+        return (
+            f"the secret that {page} tells of goes into {self.secret_place(root)}, with chmod 600"
+        )
+
+    def handed_over_as(self, root: Path) -> str | None:
+        """What holds the secret as it was when the daemon began; None for a file that is read as it is now."""
+        place = self.secret_place(root)
+        if self.secret_env is not None:
+            return place
+        return f"a copy, {place}" if _is_handed_over(Path(place)) else None
 
 
 class PublicPictures(Section):
@@ -388,6 +414,12 @@ class PublicPictures(Section):
 
     url: str | None = None
     """Where the public finds them, if it does."""
+
+    @property
+    def place(self) -> Path | str | None:
+        """Where they are put: a folder, relative to the workplace, or the address of a bucket's. No two channels
+        can share one. None: where only this channel can put them."""
+        return None
 
 
 class PictureFrom(Section):
@@ -508,7 +540,11 @@ def load_settings(root: Path, channel_models: Mapping[str, type[BaseModel]]) -> 
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        hint = _hint_at_a_second_table(str(error)) or _hint_at_quotes(str(error), text)
+        hint = (
+            _hint_at_a_second_table(str(error))
+            or _hint_at_a_second_value(str(error), text)
+            or _hint_at_quotes(str(error), text)
+        )
         raise ConfigError(f"{path}: not valid TOML: {error}{hint}") from error
     problems: list[str] = []
     channels = _validate_channels(table.pop("channels", {}), channel_models, problems)
@@ -519,10 +555,12 @@ def load_settings(root: Path, channel_models: Mapping[str, type[BaseModel]]) -> 
         settings = Settings.model_validate(table)
     except ValidationError as error:
         problems += _describe(error, Settings, ())
+    settings = settings.model_copy(update={"channels": channels, "root": root.resolve()})
+    problems += _wrong_places(settings)
     if problems:
         listed = "\n  ".join(problems)
         raise ConfigError(f"{path}:\n  {listed}" if len(problems) > 1 else f"{path}: {listed}")
-    return settings.model_copy(update={"channels": channels, "root": root.resolve()})
+    return settings
 
 
 def _hint_at_a_second_table(error: str) -> str:
@@ -530,6 +568,13 @@ def _hint_at_a_second_table(error: str) -> str:
         return ""
     name = twice[1].replace("'", "").replace(", ", ".")
     return f"; there are two tables [{name}]: give one another name, or make one of both"
+
+
+def _hint_at_a_second_value(error: str, text: str) -> str:
+    if (at := re.search(r"Cannot overwrite a value \(at line (\d+)", error)) is None:
+        return ""
+    key = text.splitlines()[int(at[1]) - 1].partition("=")[0].strip()
+    return f"; {key} stands in that table already: take one of the two out"
 
 
 def _hint_at_quotes(error: str, text: str) -> str:
@@ -578,13 +623,78 @@ def _wrong_picture_source(
 ) -> str | None:
     """What is wrong with that channel as a `picture_from`, if anything is and is not told already."""
     if name not in table:
-        return f"there is no channel {_toml(name)}{_did_you_mean(name, table)}"
+        shows = [
+            other
+            for other, channel in channels.items()
+            if isinstance(channel, PublicPictures) and channel.url is not None
+        ]
+        helps = _did_you_mean(name, shows) or "; make one that shows pictures: a gallery"
+        return f"there is no channel {_toml(name)}{helps}"
     source = channels.get(name)
     if source is not None and not isinstance(source, PublicPictures):
         return f"{_toml(name)} shows pictures under no address; name a gallery, or an s3 channel with a url"
     if isinstance(source, PublicPictures) and source.url is None:
         return f"the public finds nothing in {_toml(name)}; give [channels.{name}] its url"
     return None
+
+
+def _wrong_places(settings: Settings) -> Iterator[str]:
+    """What is wrong with the places where channels put what everybody may see."""
+    taken: dict[Path | str, str] = {}
+    for name, channel in settings.channels.items():
+        place = channel.place if isinstance(channel, PublicPictures) else None
+        if place is None:
+            continue
+        key, told, meant = "bucket", _toml(place), place
+        if isinstance(place, Path):
+            key, meant = "path", _real(settings.path(place))
+            if (wrong := _what_it_would_show(meant, settings)) is not None:
+                yield (
+                    f"channels.{name}.path: {told} {wrong}; everybody may read a site: give it a folder "
+                    'of its own, path = "site"'
+                )
+                continue
+        if (other := taken.setdefault(meant, name)) != name:
+            own = "a folder" if key == "path" else "a prefix"
+            yield f"channels.{name}.{key}: {told} is the place of channel {other}; give each {own} of its own"
+
+
+def _what_it_would_show(place: Path, settings: Settings) -> str | None:
+    """What of artbot's own lies in that folder, or it in that."""
+    root = settings.root
+    if root.is_relative_to(place):
+        return "holds the workplace, and secrets/ with it"
+    for whose, own in _own_places(settings):
+        own = _real(own)
+        if place == own:
+            return f"is {whose}"
+        if own.is_relative_to(place):
+            return f"holds {whose}"
+        # A folder that holds the workplace holds every site in it too.
+        if place.is_relative_to(own) and not root.is_relative_to(own):
+            return f"lies in {whose}"
+    return None
+
+
+def _real(path: Path) -> Path:
+    """Without links and `..`; as it stands where links lead in a circle, which Path.resolve raises for."""
+    return Path(os.path.realpath(path))
+
+
+def _own_places(settings: Settings) -> Iterator[tuple[str, Path]]:
+    """Folders and files that are nobody else's business."""
+    yield "secrets/", settings.path(Path("secrets"))
+    for name, path in settings.paths:
+        if name != "database":
+            yield f"paths.{name}", settings.path(path)
+    yield "the folder of the database", settings.lock.parent
+    for table in ("alerts", "provenance"):
+        for name, path in getattr(settings, table):
+            if isinstance(path, Path):
+                yield f"{table}.{name}", settings.path(path)
+    for name, channel in settings.channels.items():
+        if isinstance(path := getattr(channel, "secret_file", None), Path):
+            yield f"channels.{name}.secret_file", settings.path(path)
 
 
 def _is_name(name: str) -> bool:
@@ -602,10 +712,13 @@ def _describe(error: ValidationError, model: type[BaseModel], prefix: tuple[str,
         if detail["type"] == "extra_forbidden":
             key = str(location[-1])
             home = _home_of(key)
-            known = _keys(_model_at(model, location[:-1]))
-            what = "unknown key" + (
-                f"; it belongs under [{home}]" if home else _did_you_mean(key, known)
-            )
+            table = _model_at(model, location[:-1])
+            if isinstance(table, type) and issubclass(table, Section) and key in table.no_keys:
+                hint = f"; {table.no_keys[key]}"
+            else:
+                known = _keys(table)
+                hint = f"; it belongs under [{home}]" if home else _did_you_mean(key, known)
+            what = f"unknown key{hint}"
         elif detail["type"].startswith(("model_", "dict_")):
             what = f"{_toml(detail['input'])} is no table; write [{where}]"
         lines.append(f"{where}: {what}" if where else what)
@@ -628,6 +741,12 @@ def _what_is_wrong(detail: ErrorDetails, field: FieldInfo | None) -> str:
     kind, limits, value = detail["type"], detail.get("ctx", {}), _toml(detail["input"])
     key = str(detail["loc"][-1]) if detail["loc"] else ""
     example = f"; write {key} = {_example_of(field)}" if field and _example_of(field) else ""
+    if (
+        kind == "string_type"
+        and isinstance(detail["input"], int | float)
+        and value[0] in "-0123456789"
+    ):
+        example = f'; write {key} = "{value}"'
     for begin, words in _NO_SUCH_VALUE.items():
         if kind.startswith(begin):
             return f"{value} is {words}{example}"
@@ -645,7 +764,8 @@ def _what_is_wrong(detail: ErrorDetails, field: FieldInfo | None) -> str:
         case "string_pattern_mismatch" if limits["pattern"] == NAME_PATTERN:
             return NAME_RULE
         case "string_pattern_mismatch":
-            return f"{value} cannot be; it must match {limits['pattern']}{example}"
+            rule = field.description if field and field.description else "it has another form"
+            return f"{value} cannot be: {rule}{example}"
         case "literal_error":
             return f"{value} is unknown; known are {limits['expected']}"
     message = detail["msg"].removeprefix("Value error, ")
@@ -718,15 +838,15 @@ def _is_handed_over(path: Path) -> bool:
 
 
 def _read_secret_file(path: Path, key: str = "secret_file") -> str:
-    """What stands in it, without the white space around it. Raises ConfigError, also if that is nothing."""
+    """What stands in it, without the white space around it. Raises ConfigError; NoSecret if that is nothing."""
     value = _read_private_file(path, key).strip()
     if not value:
-        raise ConfigError(f"{key} {path} is empty.")
+        raise NoSecret(f"{key} {path} is empty")
     return value
 
 
 def _read_private_file(path: Path, key: str) -> str:
-    """The text of a file that nobody else can read. Raises ConfigError."""
+    """The text of a file that nobody else can read. Raises ConfigError; NoSecret if it is not there."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -734,8 +854,8 @@ def _read_private_file(path: Path, key: str) -> str:
         if status.st_mode & (stat.S_IRGRP | stat.S_IROTH) and not _is_handed_over(path):
             raise ConfigError(f"{key} {path} can be read by others. Run: chmod 600 {path}")
         return path.read_text("utf-8")
+    except FileNotFoundError as error:
+        raise NoSecret(f"{key} {path} cannot be read: {error.strerror}") from error
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        is_ours = key == "secret_file" and not path.exists()
-        remedy = " `artbot init` makes secrets/webhook anew." if is_ours else ""
-        raise ConfigError(f"{key} {path} cannot be read: {reason}.{remedy}") from error
+        raise ConfigError(f"{key} {path} cannot be read: {reason}") from error

@@ -2,7 +2,8 @@
 
 ArtbotError                exit code 1
 ├── ConfigError            exit code 3: artbot.toml, the environment, or a secret is wrong
-│   └── NoWorkplace        there is no artbot.toml here
+│   ├── NoWorkplace        there is no artbot.toml here
+│   └── NoSecret           what holds a secret is missing or empty
 ├── UsageError             exit code 2: what was asked for does not exist or is not possible
 ├── NotAllowed             the work is not in a state that allows this (the state machine says no)
 ├── PictureChanged         the file is no longer the picture that was shown
@@ -36,6 +37,15 @@ class ConfigError(ArtbotError):
 
 class NoWorkplace(ConfigError):
     pass
+
+
+class NoSecret(ConfigError):
+    """`remedy` depends on whose secret it is; who reads a file does not know that."""
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(f"{what}; {remedy}" if remedy else what)
+        self.what = what
+        self.remedy = remedy
 
 
 class UsageError(ArtbotError):

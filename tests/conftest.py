@@ -179,7 +179,7 @@ class Place:
     def database_at(self) -> Path | str:
         return self.url or self.root / "db" / "artbot.sqlite3"
 
-    def run(self, *arguments: str, timeout: float = 120, **environment: str) -> Result:
+    def run(self, *arguments: str, timeout: float = 600, **environment: str) -> Result:
         """A command to its end."""
         ran = run_in_fork("artbot", arguments, self.root, self._environment(environment), timeout)
         return Result(ran.returncode, ran.stdout, ran.stderr)
@@ -247,7 +247,7 @@ class Result:
             assert word in self.err, self.err
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
     """Until `condition()` is true. It is looked at often; nothing is measured."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -45,7 +45,7 @@ def run_in_fork(
     arguments: Sequence[str],
     folder: Path,
     environment: Mapping[str, str],
-    timeout_s: float = 120,
+    timeout_s: float = 600,
 ) -> subprocess.CompletedProcess[str]:
     """`artbot`, or `python -m trainers`, with these arguments in `folder`, to its end."""
     with TemporaryDirectory() as kept:

@@ -120,7 +120,7 @@ class Server:
 
     def _as_account(self, command: list[str]) -> None:
         process = self._popen(command, subprocess.PIPE)
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=300)
         if process.returncode != 0:
             raise RuntimeError(f"{command[0]} failed:\n{said.decode(errors='replace')}")
 

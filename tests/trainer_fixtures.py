@@ -256,7 +256,7 @@ def learned(state: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in remembered(state).items() if key != "guard"}
 
 
-def wait_until(is_so: Callable[[], bool], timeout_s: float = 60) -> None:
+def wait_until(is_so: Callable[[], bool], timeout_s: float = 300) -> None:
     deadline = time.monotonic() + timeout_s
     while not is_so():
         assert time.monotonic() < deadline, "waited too long"
@@ -289,7 +289,7 @@ def run_on_small_disk(
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 

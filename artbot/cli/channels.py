@@ -9,12 +9,12 @@ import click
 
 from artbot.cli.common import json_option, local_time, print_json, say, this_actor, with_workplace
 from artbot.domain.text import plain
-from artbot.errors import ConfigError, NotAllowed, StorageFailed, UsageError
+from artbot.errors import ConfigError, NoSecret, NotAllowed, StorageFailed, UsageError
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:
     from artbot.publishing.channels.webhook import WebhookSettings
-    from artbot.publishing.signatures import Scheme
+    from artbot.publishing.signatures import Scheme, Secret
 
 
 @click.group("channels")
@@ -73,33 +73,39 @@ def list_command(workplace: Workplace, as_json: bool) -> None:
 
 @channels_command.command("test")
 @click.argument("names", metavar="CHANNEL…", nargs=-1)
+@json_option
 @with_workplace
-def test_command(workplace: Workplace, names: tuple[str, ...]) -> None:
+def test_command(workplace: Workplace, names: tuple[str, ...], as_json: bool) -> None:
     """Prove a channel's credentials (all channels', if none is named) without showing anything to anybody.
 
-    A webhook is sent a `test` event, which its receiver may ignore; elsewhere artbot only asks who it is.
+    A webhook is sent a `test` event, which its receiver may ignore; elsewhere artbot only asks who it is. Every channel
+    is tried; the exit code is 1 if one of them failed, whatever the reason.
     """
     from artbot.errors import DeliveryError
     from artbot.publishing.channels import open_channel
 
     for name in names:
         check_known(workplace, name)
-    failed = False
+    rows: list[dict[str, Any]] = []
     for name in names or workplace.settings.channels:
         try:
             sender = open_channel(workplace.settings, name)
             said = sender.test(workplace.clock())
             remarks = sender.remarks(workplace.clock())
         except (DeliveryError, ConfigError) as error:
-            failed = True
-            click.echo(f"{name:16}  failed: {plain(str(error))}")
+            is_ok, said, remarks = False, str(error), []
         else:
-            click.echo(f"{name:16}  ok: {plain(said)}")
+            is_ok = True
+        rows.append({"name": name, "is_ok": is_ok, "detail": said, "remarks": remarks})
+        if not as_json:  # at once: a receiver that does not answer is waited for
+            click.echo(f"{name:16}  {'ok' if is_ok else 'failed'}: {plain(said)}")
             for remark in remarks:
                 click.echo(f"{'':16}  note: {plain(remark)}")
+    if as_json:
+        print_json(rows)
     if not workplace.settings.channels:
         say("no channels: add a [channels.NAME] table to artbot.toml")
-    if failed:
+    if not all(row["is_ok"] for row in rows):
         raise SystemExit(1)
 
 
@@ -111,14 +117,17 @@ def test_command(workplace: Workplace, names: tuple[str, ...]) -> None:
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Put each channel's picture into this folder, to look at.",
+    help="Put each channel's picture, and the event that a webhook gets, into this folder, to look at.",
 )
 @json_option
 @with_workplace
 def preview_command(
     workplace: Workplace, number: int, names: tuple[str, ...], out: Path | None, as_json: bool
 ) -> None:
-    """Show exactly what each channel would get of a work: text, alt text, picture. Nothing is sent."""
+    """Show exactly what each channel would get of a work: its words, its picture. Nothing is sent.
+
+    The exit code is 1 if one of them could not take it like this.
+    """
     from artbot.publishing.channels import outlets
     from artbot.publishing.previews import preview
     from artbot.publishing.work import approved_work
@@ -133,8 +142,7 @@ def preview_command(
     work = approved_work(candidate, settings.works)
     found = preview(work, outlets(settings), names or tuple(settings.channels))
     if out is not None:
-        for one in found:
-            one.write_picture(out)
+        found = [one.written(out) for one in found]
     if as_json:
         print_json([one.facts() for one in found])
     else:
@@ -154,15 +162,16 @@ def preview_command(
     type=click.Choice(["v1", "v1a"]),
     help="Make another: v1, which the receiver has as well; v1a, of which it has the public key.",
 )
+@json_option
 @with_workplace
-def secret_command(workplace: Workplace, name: str, scheme: Scheme | None) -> None:
-    """What a webhook signs with. Shows what its receiver needs, but no secret.
+def secret_command(workplace: Workplace, name: str, scheme: Scheme | None, as_json: bool) -> None:
+    """What a webhook signs with. Shows public keys and what tells secrets apart, but no secret.
 
-    Each request carries a signature by every secret there is. To change one: --add another, tell the receiver,
-    take the old one out of the file.
+    Each request carries a signature by every secret there is. To change one: --add another, give it to the
+    receiver (of v1a the public key), take the old one out of the file.
     """
     from artbot.publishing.channels.webhook import WebhookSettings
-    from artbot.publishing.signatures import PrivateKey, numbered_secrets
+    from artbot.publishing.signatures import numbered_secrets
 
     check_known(workplace, name)
     settings, root = workplace.settings.channels[name], workplace.settings.root
@@ -170,28 +179,56 @@ def secret_command(workplace: Workplace, name: str, scheme: Scheme | None) -> No
         raise UsageError(
             f"{name} is of type {settings.type}, which signs nothing: its secret is given to you there"
         )
-    if settings.secret_file is None:
-        where = f"the environment variable {settings.secret_env}"
-    else:
-        path = root / settings.secret_file.expanduser()
-        if scheme is None and not path.exists():
-            raise ConfigError(
-                f"secret_file {path} is not there. To make it: artbot channels secret {name} --add v1 (or v1a)"
-            )
-        where = str(path)
     if scheme is not None:
         _add_secret(settings, root, scheme)
-    found = numbered_secrets(settings.read_secret(root))
+    place = settings.secret_place(root)
+    try:
+        found = numbered_secrets(settings.read_secret(root), place)
+    except NoSecret as error:
+        raise NoSecret(error.what, settings.to_have_a_secret(name, root)) from error
+    new = found[-1][0] if scheme is not None else None
+    if as_json:
+        print_json({"name": name, "place": place, "secrets": _facts_of_secrets(found, new)})
+    else:
+        _show_secrets(found, new, place)
+
+
+def _facts_of_secrets(found: list[tuple[int, Secret]], new: int | None) -> list[dict[str, Any]]:
+    from artbot.publishing.signatures import PrivateKey
+
+    return [
+        {
+            "line": number,
+            "scheme": secret.scheme,
+            "fingerprint": None if isinstance(secret, PrivateKey) else secret.fingerprint,
+            "public_key": secret.public_key if isinstance(secret, PrivateKey) else None,
+            "is_new": number == new,
+        }
+        for number, secret in found
+    ]
+
+
+def _show_secrets(found: list[tuple[int, Secret]], new: int | None, place: str) -> None:
+    for row in _facts_of_secrets(found, new):
+        words = row["public_key"] or f"fingerprint {row['fingerprint']}"
+        is_new = "  new" if row["is_new"] else ""
+        click.echo(f"line {row['line']}  {row['scheme']:3}  {words}{is_new}")
+    say(f"from {place}")
+    first: dict[Secret, int] = {}
     for number, secret in found:
-        words = secret.public_key if isinstance(secret, PrivateKey) else "shared with the receiver"
-        click.echo(f"line {number}  {secret.scheme:3}  {words}")
+        if first.setdefault(secret, number) != number:
+            say(f"lines {first[secret]} and {number} are the same: one of them is enough")
+    if new is not None:
+        given = (
+            "its public key, which is no secret"
+            if found[-1][1].scheme == "v1a"
+            else f"that line as it is, on a way that nobody else reads: tail -n 1 {place}"
+        )
+        say(f"line {new} is new: give the receiver {given}")
     if len(found) > 1:
         say(
-            "each request is signed with all of them; take out what the receiver no longer needs: "
-            + where
+            "each request is signed with all of them: when the receiver has the new one, take out the old"
         )
-    else:
-        say(f"from {where}")
 
 
 def _add_secret(settings: WebhookSettings, root: Path, scheme: Scheme) -> None:

@@ -39,7 +39,7 @@ def daemon_command(workplace: Workplace, context: click.Context, once: bool) -> 
     _log_to_stdout()
     # A wrong secret is found now, not at the first delivery.
     open_channels(
-        workplace.settings, lambda error: log.error("%s Its works wait, the others go out.", error)
+        workplace.settings, lambda error: log.error("%s. Its works wait, the others go out.", error)
     )
     stop, wake = Event(), Event()
 

@@ -64,6 +64,7 @@ def _facts(
         "certainty": verdict.certainty,
         "says": verdict.says,
         "channels": list(verdict.channels),
+        "size_px": verdict.size_px,
         "difference": verdict.difference,
         "also_like": list(verdict.also),
         "obstacle": verdict.obstacle,
@@ -98,21 +99,23 @@ def _sentence(verdict: Verdict, work: Candidate | None) -> str:
     name = work.name
     other = f"; it says that it is {verdict.says}" if verdict.says not in (None, name) else ""
     whose = " and ".join(verdict.channels)
+    gets = f"what {whose} gets of {name}"
+    if verdict.size_px is not None:
+        gets = f"what {whose} shows of {name} on its pages ({verdict.size_px} px)"
     match verdict.certainty:
         case Certainty.EXACT if whose:
-            return f"to the byte what {whose} gets of {name}"
+            return f"to the byte {gets}"
         case Certainty.EXACT if verdict.sha256 == work.image_sha256:
             return f"to the byte the painted file of {name}{other}"
         case Certainty.EXACT:
             return f"to the byte the painted file of {name} with the words of its approval"
         case Certainty.SAME_PIXELS:
-            what = f"what {whose} gets of {name}" if whose else name
-            return f"all pixels are those of {what}; the file was written anew{other}"
+            return f"all pixels are those of {gets if whose else name}; the file was written anew{other}"
         case Certainty.ALIKE:
             also = f", and like {', '.join(verdict.also)}" if verdict.also else ""
             return (
                 f"it looks like {name}{also} (difference {verdict.difference} of 255): probably that picture, "
-                f"written anew by somebody else{other}"
+                f"written anew{other}"
             )
         case Certainty.UNCHECKED:
             return f"it says that it is {name}, and nobody can compare them: {verdict.obstacle}"

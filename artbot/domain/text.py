@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import string
 import unicodedata
@@ -24,6 +25,22 @@ def plain(text: str) -> str:
 def _is_steering(character: str) -> bool:
     kind = unicodedata.category(character)
     return kind in ("Cc", "Cs", "Zl", "Zp") or character in _TURNS_THE_LINE
+
+
+MOST_TITLE, MOST_ALT = 1_000, 10_000
+"""Characters: what a picture says of itself at most (XMP), and more than any platform takes."""
+
+
+def check_title_and_alt(title: str, alt: str) -> None:
+    """Whether a work may go out with them, whatever the channel. Raises ValueError."""
+    if not alt.strip():
+        raise ValueError("the alt text is missing, which people need who do not see the picture")
+    for what, text, most in (("title", title, MOST_TITLE), ("alt text", alt, MOST_ALT)):
+        if len(text) > most:
+            raise ValueError(
+                f"the {what} has {len(text):,} characters, {len(text) - most:,} more than the {most:,} it "
+                "may have"
+            )
 
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
@@ -50,16 +67,21 @@ def check_template(template: str, samples: Mapping[str, object]) -> str:
     """The template, which may name the samples in braces, and can be filled in with them. Raises ValueError
     naming what is wrong with it."""
     try:
-        named = [
-            field for _, field, _, _ in string.Formatter().parse(template) if field is not None
-        ]
+        parts = [part for part in string.Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
         raise ValueError(f"{error}; write {{{{ and }}}} for plain braces") from error
-    for field in named:
+    for _, name, form, conversion in parts:
+        field = name or ""
         if field not in samples:
-            raise ValueError(f"unknown field {{{field}}}; known are {', '.join(samples)}")
-    try:
-        template.format(**samples)
-    except (ValueError, LookupError) as error:
-        raise ValueError(f"{template!r} cannot be filled in: {error}") from error
+            close = difflib.get_close_matches(field, samples, n=1, cutoff=0.5)
+            helps = f"did you mean {{{close[0]}}}?" if close else f"known are {', '.join(samples)}"
+            raise ValueError(f"unknown field {{{field}}}; {helps}")
+        written = f"{{{field}{f'!{conversion}' if conversion else ''}{f':{form}' if form else ''}}}"
+        try:
+            written.format(**samples)
+        except (ValueError, LookupError) as error:
+            fits = "{seed:06d}" if isinstance(samples[field], int) else "{date:>12}"
+            raise ValueError(
+                f"{written} cannot be filled in; write {{{field}}}, or a format that fits, as in {fits}"
+            ) from error
     return template

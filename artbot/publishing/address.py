@@ -10,8 +10,10 @@ IPv4 one is as good as that one.
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from urllib.parse import SplitResult, urlsplit
 
 PRIVATE = "is in a private network or on this machine; if that is meant, say allow_private = true"
 """What to say of such a host in a table of artbot.toml."""
@@ -29,6 +31,39 @@ _NOT_PUBLIC = (
     ipaddress.ip_network("fec0::/10"),  # site-local, RFC 3879
 )
 """What Python calls global, in one version or another, and is not."""
+
+
+_HOST = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?|[0-9a-f:.]+(%\w+)?")
+"""A name of any script, or an address: an IPv6 one, as `urlsplit` gives it, without its brackets."""
+
+
+_PORT_TOO_LARGE = re.compile(r":[0-9]{5}(/|$)")
+
+
+def split_address(url: str) -> SplitResult | None:
+    """The parts of a web address; None for what is none: no http or https, no host that could be one, a port
+    beyond 65535, white space. The library's own reasons are no use: they quote passwords."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or port == 0:
+        return None
+    if not url.isprintable() or " " in url or not _HOST.fullmatch(parts.hostname or ""):
+        return None
+    return parts
+
+
+def quoted(url: str) -> str:
+    """An address for a message, after a space; nothing of one that may hold a password, be it one whose
+    writer forgot the host behind it."""
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        if not _PORT_TOO_LARGE.search(url):
+            return ""
+    return "" if "@" in url else f" {url!r}"
 
 
 def is_public(address: str) -> bool:

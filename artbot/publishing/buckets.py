@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 from xml.etree import ElementTree
 
@@ -21,7 +21,13 @@ from pydantic import Field, model_validator
 
 from artbot.config import Section
 from artbot.errors import OutcomeUnknown, Rejected, Unavailable
-from artbot.publishing.address import PRIVATE, is_loopback, is_private_host
+from artbot.publishing.address import (
+    PRIVATE,
+    is_loopback,
+    is_private_host,
+    quoted,
+    split_address,
+)
 from artbot.redaction import register_secret
 
 if TYPE_CHECKING:
@@ -39,15 +45,33 @@ _UNSIGNED = {"accept-encoding", "user-agent"}
 class BucketKeys(Section):
     """What the table of a channel says about a bucket, besides the secret: the secret access key."""
 
-    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] | None = None
+    bucket: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+        description="a bucket's name has 3 to 63 lower-case letters, digits, . and -, and neither . nor - at an end",
+        examples=["my-art"],
+    )
     endpoint: str | None = None
     """Address of the store; None: Amazon's for `region`."""
-    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] = "us-east-1"
-    access_key_id: Annotated[str, Field(min_length=1, pattern=r"^[\x21-\x7e]+$")] | None = None
+    region: str = Field(
+        default="us-east-1",
+        pattern=r"^[a-z0-9-]+$",
+        description="a region has lower-case letters, digits and -",
+    )
+    access_key_id: str | None = Field(
+        default=None,
+        min_length=1,
+        pattern=r"^[\x21-\x7e]+$",
+        description="the id of a key has neither white space nor letters beyond ASCII",
+        examples=["AKIAIOSFODNN7EXAMPLE"],
+    )
     """Names the secret; no secret itself."""
-    prefix: Annotated[
-        str, Field(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?)?$")
-    ] = ""
+    prefix: str = Field(
+        default="",
+        pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?)?$",
+        description="folders have ASCII letters, digits, ., _ and -, no . at their beginning, and one / between them",
+        examples=["art/works"],
+    )
     """The folder in the bucket; empty: all of it."""
     allow_http: bool = False
     """Plain http to another machine: signed, but readable on the way."""
@@ -63,8 +87,8 @@ class BucketKeys(Section):
         parts = split(self.endpoint)
         if parts is None or parts.path.strip("/") or parts.query or parts.fragment:
             raise ValueError(
-                "endpoint is no address of a store; write https://HOST, without the bucket, a user name or "
-                "a password"
+                f"endpoint{quoted(self.endpoint)} is no address of a store; write https://HOST, without the "
+                "bucket, a user name or a password"
             )
         if not self.allow_private and self.proxy is None and is_private_host(parts.hostname or ""):
             raise ValueError(f"endpoint {self.endpoint!r} {PRIVATE}")
@@ -78,7 +102,7 @@ class BucketKeys(Section):
     @model_validator(mode="after")
     def _usable_proxy(self) -> Self:
         if self.proxy is not None and split(self.proxy, may_hold_password=True) is None:
-            raise ValueError("proxy is no address; write http://HOST:PORT")
+            raise ValueError(f"proxy{quoted(self.proxy)} is no address; write http://HOST:PORT")
         return self
 
 
@@ -235,10 +259,9 @@ def open_bucket(settings: BucketKeys, secret: str, now: datetime) -> Bucket:
     if settings.proxy is not None and (password := urlsplit(settings.proxy).password):
         register_secret(password)
         register_secret(unquote(password))
-    endpoint = settings.endpoint or f"https://s3.{settings.region}.amazonaws.com"
     prefix = settings.prefix.strip("/")
     return Bucket(
-        address=f"{endpoint.rstrip('/')}/{settings.bucket}",
+        address=_address(settings),
         prefix=f"{prefix}/" if prefix else "",
         region=settings.region,
         access_key_id=settings.access_key_id,
@@ -247,6 +270,16 @@ def open_bucket(settings: BucketKeys, secret: str, now: datetime) -> Bucket:
         now=now,
         began_s=time.monotonic(),
     )
+
+
+def bucket_folder(settings: BucketKeys) -> str:
+    """Address of the folder in the bucket, always the same for the same."""
+    return f"{_address(settings)}/{settings.prefix}".rstrip("/")
+
+
+def _address(settings: BucketKeys) -> str:
+    endpoint = settings.endpoint or f"https://s3.{settings.region}.amazonaws.com"
+    return f"{endpoint.rstrip('/')}/{settings.bucket}"
 
 
 def judge_answer(answer: Answer, now: datetime) -> None:
@@ -334,16 +367,11 @@ def sign(
 
 
 def split(url: str, *, may_hold_password: bool = False) -> SplitResult | None:
-    """None for what is no web address, or holds a password that it must not; the reasons that the library
-    gives quote passwords."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
+    """None for what is no web address, or holds a password that it must not."""
+    parts = split_address(url)
+    if parts is None or ("@" in parts.netloc and not may_hold_password):
         return None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return None
-    return None if "@" in parts.netloc and not may_hold_password else parts
+    return parts
 
 
 def public_url(url: str) -> str:

@@ -1,6 +1,8 @@
 """What a webhook receives: the event's fields, which docs/webhook.schema.json is made from.
 
-An event is built from what the approval froze, so every attempt of a delivery sends the same bytes.
+An event is built anew for every attempt, from what the approval froze and nothing else: one artbot makes the same bytes
+of it every time. A newer one may add fields to what an older one has begun to send; the receiver knows a repetition by
+its `webhook-id`.
 """
 
 from __future__ import annotations
@@ -46,6 +48,17 @@ class ArtworkFacts(_Part):
     id: str = Field(description="Stable name of the work.", examples=["daily-2026-11-21-03"])
     title: str
     caption: str = Field(description="May be empty.")
+    warning: str = Field(
+        description="What people should know before they see it: show this first. Empty: nothing.",
+        examples=["Flashing colours"],
+    )
+    hashtags: tuple[str, ...] = Field(
+        description="Without #. May be empty.", examples=[["flowers"]]
+    )
+    language: str = Field(
+        description="Of title, caption, alt and warning: a BCP 47 tag. May be empty.",
+        examples=["en"],
+    )
     seed: int = Field(
         ge=0, lt=2**53, description="With generator and recipe, enough to paint it again."
     )
@@ -196,6 +209,9 @@ def artwork_published(work: Work) -> Event:
                 id=work.name,
                 title=work.title,
                 caption=work.caption,
+                warning=work.warning,
+                hashtags=work.hashtags,
+                language=work.language,
                 seed=work.seed,
                 batch=work.batch,
                 created_at=utc_text(work.created_at),

@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from artbot.errors import OutcomeUnknown
-from artbot.publishing.address import PRIVATE, is_private_host
+from artbot.publishing.address import PRIVATE, is_private_host, quoted, split_address
 from artbot.publishing.posting import PostSettings
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 class HomeserverSettings(PostSettings):
     """What the tables of such channels have in common."""
 
-    url: str
+    url: str = Field(examples=["https://art.example.org"])
     """`https://HOST`, where its API is."""
     allow_private: bool = False
     """The server is on this machine or in the person's own network; then it may also be plain http."""
@@ -57,20 +56,16 @@ class ApiSettings(PostSettings):
 
 def check_server(key: str, url: str, allow_private: bool) -> None:
     """Raises ValueError naming the key of the table if that is no address of a server a token may go to."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        raise ValueError(f"{key} is no web address; write https://HOST") from None
-    if "@" in parts.netloc:
+    parts = split_address(url)
+    if parts is not None and "@" in parts.netloc:
         raise ValueError(f"{key} holds a user name or password; the token alone is the secret")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{key} {url!r} is no web address; write https://HOST")
+    if parts is None:
+        raise ValueError(f"{key}{quoted(url)} is no web address; write https://HOST")
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError(
             f"{key} {url!r} is more than a server's address; write {parts.scheme}://{parts.netloc}"
         )
-    if not allow_private and is_private_host(parts.hostname):
+    if not allow_private and is_private_host(parts.hostname or ""):
         raise ValueError(f"{key} {url!r} {PRIVATE}")
     if parts.scheme == "http" and not allow_private:
         raise ValueError(

@@ -31,7 +31,11 @@ class PictureSettings(Section):
     """`pixels`: by a whole number, edges stay hard; `lanczos`: smooth."""
     matte_percent: float = Field(default=0, ge=0, le=50)
     """Width of a passe-partout around the picture, of its longer side; 0: none."""
-    matte_colour: str = Field(default="#f4f1ea", pattern=r"^#[0-9a-fA-F]{6}$")
+    matte_colour: str = Field(
+        default="#f4f1ea",
+        pattern=r"^#[0-9a-fA-F]{6}$",
+        description="a colour is # and six hexadecimal digits, two each for red, green and blue",
+    )
 
     @model_validator(mode="after")
     def _nothing_without_effect(self) -> Self:

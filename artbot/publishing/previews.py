@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,8 @@ class Preview:
     post: Post | None
     refusal: str | None
     """Why it could not be sent like this."""
+    files: tuple[Path, ...] = ()
+    """Where it was written to, to be looked at."""
 
     def facts(self) -> dict[str, object]:
         """For JSON."""
@@ -44,6 +46,8 @@ class Preview:
             "bytes": len(picture.content) if picture else None,
             "sha256": picture.sha256 if picture else None,
             "url": picture.url if picture else None,
+            "event_bytes": len(post.body) if post and post.body else None,
+            "files": [str(file) for file in self.files],
         }
 
     def describe(self) -> str:
@@ -64,15 +68,27 @@ class Preview:
             if picture.url is not None:
                 lines.append(f"  to be fetched at: {picture.url}")
         if self.post.body:
-            lines.append(f"  request: {len(self.post.body):,} bytes")
+            lines.append(f"  event: {len(self.post.body):,} bytes of JSON")
+        lines += [f"  written to: {file}" for file in self.files]
         return "\n".join(lines)
 
-    def write_picture(self, folder: Path) -> None:
-        """`CHANNEL-WORK.png`. Raises StorageFailed."""
+    def written(self, folder: Path) -> Preview:
+        """With its picture in the folder, `CHANNEL-WORK.png`, and the event of a webhook, `CHANNEL-WORK.json`.
+
+        Raises StorageFailed.
+        """
+        contents = {}
         if self.post is not None and (picture := self.post.picture) is not None:
+            contents[SUFFIXES[picture.media_type]] = picture.content
+        if self.post is not None and self.post.body:
+            contents["json"] = self.post.body
+        if contents:
             make_folder(folder)
-            name = f"{self.channel}-{self.work}.{SUFFIXES[picture.media_type]}"
-            write_atomically(folder / name, picture.content)
+        files = []
+        for suffix, content in contents.items():
+            files.append(folder / f"{self.channel}-{self.work}.{suffix}")
+            write_atomically(files[-1], content)
+        return replace(self, files=tuple(files))
 
 
 def preview(work: Work, outlets: dict[str, Outlet], channels: Sequence[str]) -> list[Preview]:

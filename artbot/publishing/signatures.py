@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from artbot.errors import ConfigError
+from artbot.errors import ConfigError, NoSecret
 from artbot.files import make_folder, write_atomically
 
 SHARED_PREFIX = "whsec_"
@@ -39,6 +39,11 @@ class SharedSecret:
 
     def sign(self, content: bytes) -> bytes:
         return hmac.digest(self.key, content, hashlib.sha256)
+
+    @property
+    def fingerprint(self) -> str:
+        """What either side may say aloud, to tell it from another; `sha256sum` of the line begins so."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:8]
 
     @property
     def text(self) -> str:
@@ -91,31 +96,32 @@ def sign(secret: Secret, message_id: str, timestamp: int, body: bytes) -> str:
     return f"{secret.scheme},{base64.b64encode(secret.sign(signed)).decode()}"
 
 
-def parse_secrets(text: str) -> tuple[Secret, ...]:
-    """One to a line; empty lines and those that begin with # say nothing.
+def parse_secrets(text: str, place: str) -> tuple[Secret, ...]:
+    """One to a line; empty lines and those that begin with # say nothing. `place`: where that stands.
 
-    Raises ConfigError naming the line; it never quotes it.
+    Raises ConfigError naming place and line; it never quotes it. NoSecret if all lines say nothing.
     """
-    return tuple(secret for _, secret in numbered_secrets(text))
+    return tuple(secret for _, secret in numbered_secrets(text, place))
 
 
-def numbered_secrets(text: str) -> list[tuple[int, Secret]]:
+def numbered_secrets(text: str, place: str) -> list[tuple[int, Secret]]:
     """The same, each with the number of its line."""
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     found = [
-        (number, _parse(line, number))
+        (number, _parse(line, f"line {number} of {place}"))
         for number, line in lines
         if line and not line.startswith("#")
     ]
     if not found:
-        raise ConfigError("there is no secret: all lines are comments")
+        raise NoSecret(f"{place} holds no secret: all lines are comments")
     return found
 
 
 def add_secret(path: Path, scheme: Scheme) -> None:
     """Make a secret and put it behind those in the file, which is made if need be; nobody else can read it.
 
-    What stands there stays. Raises ConfigError (what stands there is no secret, or somebody else's), OSError.
+    What stands there stays, comments too. Raises ConfigError (a line is no secret, or the file is somebody else's),
+    OSError.
     """
     path = path.resolve()  # a link stays one
     before = ""
@@ -126,8 +132,12 @@ def add_secret(path: Path, scheme: Scheme) -> None:
             before = path.read_text("utf-8")
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path} is not text; nothing was changed") from error
-        if before.strip():
-            parse_secrets(before)
+        try:
+            parse_secrets(before, str(path))
+        except NoSecret:
+            pass
+        except ConfigError as error:
+            raise ConfigError(f"{error}; nothing was changed") from error
         if before and not before.endswith("\n"):
             before += "\n"
     else:
@@ -135,7 +145,7 @@ def add_secret(path: Path, scheme: Scheme) -> None:
     write_atomically(path, f"{before}{new_secret(scheme).text}\n".encode(), mode=0o600)
 
 
-def _parse(line: str, number: int) -> Secret:
+def _parse(line: str, place: str) -> Secret:
     shortest, longest = SHARED_BYTES
     if line.startswith(SHARED_PREFIX):
         key = _decoded(line.removeprefix(SHARED_PREFIX))
@@ -150,12 +160,13 @@ def _parse(line: str, number: int) -> Secret:
             if key[SEED_BYTES:] == private.public_bytes:
                 return private
             raise ConfigError(
-                f"line {number} of the secret holds a private key and a public key that does not belong to it"
+                f"{place} holds a private key and a public key that does not belong to it; "
+                "mend that line or take it out"
             )
     raise ConfigError(
-        f"line {number} of the secret must be {SHARED_PREFIX} and the base64 of {shortest} to {longest} random "
+        f"{place} must be {SHARED_PREFIX} and the base64 of {shortest} to {longest} random "
         f"bytes, or {PRIVATE_PREFIX} and the base64 of an ed25519 key ({SEED_BYTES} bytes, or {2 * SEED_BYTES} with "
-        "its public key); artbot channels secret CHANNEL --add v1 (or v1a) makes one"
+        "its public key); mend that line or take it out"
     )
 
 

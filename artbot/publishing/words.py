@@ -85,7 +85,7 @@ def check(what: str, text: str, limits: Sequence[Limit]) -> None:
 
 def check_template(template: str) -> str:
     """The template of a post's text, for a settings model. Raises ValueError naming what is wrong with it."""
-    return text.check_template(template, dict.fromkeys(FIELDS, ""))
+    return text.check_template(template, {**dict.fromkeys(FIELDS, ""), "number": 1, "seed": 1})
 
 
 def fill_in(template: str, work: Work) -> str:

@@ -13,6 +13,7 @@ import zlib
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
+from artbot.domain.text import MOST_ALT
 from db.types import utc_text
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC NewsCodes: made by a model that was trained on sampled content."""
-MOST_ALT, MOST_ELSE = 10_000, 1_000
-"""Characters of one text. A JPEG holds 65,502 bytes of XMP in all (XMP specification, part 3), and `&` takes
-five of them."""
+MOST_ELSE = 1_000
+"""Characters of one text that is no alt text. A JPEG holds 65,502 bytes of XMP in all (XMP specification,
+part 3), and `&` takes five of them."""
 PNG_KEYWORD = "XML:com.adobe.xmp"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

@@ -26,7 +26,7 @@ from artbot.domain.delivery import (
     delivery_key,
     may_have_landed,
 )
-from artbot.domain.text import check_hashtag, check_language
+from artbot.domain.text import check_hashtag, check_language, check_title_and_alt
 from artbot.errors import NotAllowed, PictureChanged, StorageFailed, UsageError
 from artbot.failpoints import failpoint
 from artbot.pictures import BY, fault_of, quarantine, write_decision
@@ -94,8 +94,8 @@ def approve(
     Approving an approved work again changes nothing, unless it was approved before there was any
     channel: then it goes out now. With other words or channels it is refused.
 
-    Raises UsageError (no such candidate or channel, words that are no text), NotAllowed (not pending; a
-    channel could never take it: too many words, say; every slot is taken),
+    Raises UsageError (no such candidate or channel, words that are no text), NotAllowed (not pending; no alt
+    text; a channel could never take it: too many words, say; every slot is taken),
     PictureChanged (the file is not the recorded one; the candidate is quarantined), StorageFailed (it
     cannot be read now; nothing is decided).
     """
@@ -184,11 +184,18 @@ def expire(review: Review, expire_days: float) -> list[str]:
 
 
 def _check_taken(review: Review, candidate_id: int, words: Words, channels: Sequence[str]) -> None:
-    """Before anything is locked: renditions take their time. Raises NotAllowed for what no channel could
-    ever send; better now than at midnight."""
+    """Before anything is locked: renditions take their time. Raises NotAllowed for what a channel could never
+    send, or none should; better now than at midnight."""
     candidate = as_approved(review, candidate_id, words)
     if not CANDIDATE.allows(candidate.state, CandidateState.APPROVED):
         return  # told with what would help, where it is decided
+    try:
+        check_title_and_alt(candidate.title or "", candidate.alt or "")
+    except ValueError as error:
+        raise NotAllowed(
+            f"{candidate.id} ({candidate.name}) cannot go out like this: {error}. Give it other words: "
+            f"artbot approve {candidate.id} --title … --alt …"
+        ) from error
     try:
         refused = review.refusals(candidate, channels)
     except (PictureChanged, StorageFailed):
@@ -196,9 +203,9 @@ def _check_taken(review: Review, candidate_id: int, words: Words, channels: Sequ
     if refused:
         listed = "; ".join(f"{channel}: {why}" for channel, why in refused.items())
         raise NotAllowed(
-            f"{candidate.id} ({candidate.name}) cannot go out like this: {listed}. Give it other words "
-            f"(artbot approve {candidate.id} --caption … --alt …), change the limits in the channel's table of "
-            "artbot.toml, or leave the channel out (--channel)."
+            f"{candidate.id} ({candidate.name}) cannot go out like this: {listed}. Mend that (other "
+            f"words: artbot approve {candidate.id} --caption … --alt …; other limits: the channel's table in "
+            "artbot.toml), or leave the channel out (--channel)."
         )
 
 

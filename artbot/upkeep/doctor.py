@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, and_, func, literal_column, or_, select, text
+from sqlalchemy import Row, and_, exists, func, literal_column, or_, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import selectinload
 
@@ -32,6 +32,7 @@ from artbot.domain.delivery import (
     WAITING,
     DeliveryState,
     Outcome,
+    counted,
 )
 from artbot.domain.seeds import seed_for
 from artbot.domain.text import plain
@@ -129,15 +130,17 @@ class _Question:
         return self.finding(workplace, problems)
 
     def finding(self, workplace: Workplace, problems: Sequence[Problem | str]) -> Finding:
-        told = [
+        found = [
             problem if isinstance(problem, Problem) else Problem(problem, self.remedy(workplace))
-            for problem in problems[:SHOWN]
+            for problem in problems
         ]
-        what = [problem.what for problem in told]
-        if len(problems) > SHOWN:
-            what.append(f"and {len(problems) - SHOWN} more")
-        remedies = list(dict.fromkeys(problem.remedy for problem in told))
-        return Finding(self.title, what, remedies, self.invariants)
+        wrong = [problem for problem in found if problem.is_wrong]
+        what = [problem.what for problem in wrong[:SHOWN]]
+        if len(wrong) > SHOWN:
+            what.append(f"and {len(wrong) - SHOWN} more")
+        remedies = list(dict.fromkeys(problem.remedy for problem in wrong[:SHOWN]))
+        remarks = [f"{one.what}: {one.remedy}" for one in found if not one.is_wrong]
+        return Finding(self.title, what, remedies, self.invariants, remarks)
 
 
 def examine(
@@ -271,7 +274,8 @@ def _integrity(workplace: Workplace) -> Problems:
 def _times(workplace: Workplace) -> list[Problem]:
     """I2: no time that counts is further ahead than artbot itself would have set it: a clock that was wrong
     has left it, and until it comes something is not done. A slot may be as far ahead as the queue is long, and
-    a person may give any time."""
+    a person may give any time. What waits for a slot that its channel no longer has, and was made by a clock that
+    was right, is only remarked on."""
     now = workplace.clock()
     settings = workplace.settings
     longest = max(
@@ -282,13 +286,26 @@ def _times(workplace: Workplace) -> list[Problem]:
         was_given = or_(
             Delivery.channel.in_(timetables(settings)), Delivery.interventions.any(act="move")
         )
+        is_tried_again = Delivery.state == DeliveryState.RETRY_WAIT
+        was_touched_ahead = exists().where(
+            Intervention.at > now,
+            or_(Intervention.delivery_id == Delivery.id, Intervention.channel == Delivery.channel),
+        )
+        is_by_the_clock = or_(
+            is_tried_again,
+            Delivery.created_at > now,
+            Delivery.candidate.has(Candidate.approved_at > now),
+            was_touched_ahead,
+        )
         waiting = session.execute(
-            select(Delivery.id, Delivery.next_at).where(
+            select(Delivery.id, Delivery.channel, Delivery.next_at, is_by_the_clock)
+            .where(
                 Delivery.state.in_(WAITING),
                 Delivery.next_at > now + longest + LATE,
                 Delivery.on_hold.is_(False),
-                or_(Delivery.state == DeliveryState.RETRY_WAIT, ~was_given),
+                or_(is_tried_again, ~was_given),
             )
+            .order_by(Delivery.channel, Delivery.next_at)
         ).all()
         resting = session.execute(
             select(ChannelStatus.name, ChannelStatus.rests_until).where(
@@ -303,13 +320,27 @@ def _times(workplace: Workplace) -> list[Problem]:
         ).all()
         began = [(d.id, last_began_at(d, session, now)) for d in uncertain]
     accept = "once the clock is right: artbot clock --accept"
+    slotless: dict[str, list[int]] = {}
+    for n, channel, _, is_clocks_fault in waiting:
+        if not is_clocks_fault and channel in settings.channels:  # else told of the channel
+            slotless.setdefault(channel, []).append(n)
     return [
         *(
             Problem(
                 f"delivery {n} is not tried before {_day(at)}",
                 f"{accept}; or artbot deliveries retry {n}",
             )
-            for n, at in waiting
+            for n, _, at, is_clocks_fault in waiting
+            if is_clocks_fault
+        ),
+        *(
+            Problem(
+                f"{counted(len(numbers))} to {channel} still wait for slots, which [channels.{channel}] does "
+                "not have any more",
+                _to_be_sent_sooner(numbers),
+                is_wrong=False,
+            )
+            for channel, numbers in slotless.items()
         ),
         *(
             Problem(
@@ -325,6 +356,12 @@ def _times(workplace: Workplace) -> list[Problem]:
             if at and at > now + LATE
         ),
     ]
+
+
+def _to_be_sent_sooner(numbers: list[int]) -> str:
+    first = " ".join(map(str, numbers[:SHOWN]))
+    more = ", and so on (artbot queue --days 3650)" if len(numbers) > SHOWN else ""
+    return f"artbot queue now {first}, or artbot queue move {first} --to TIME{more}"
 
 
 def _day(moment: datetime) -> str:

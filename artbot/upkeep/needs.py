@@ -20,7 +20,14 @@ from artbot.domain.candidate import CandidateState
 from artbot.domain.channel import ChannelState
 from artbot.domain.delivery import NEEDS_A_PERSON, WAITING, DeliveryState, counted
 from artbot.domain.notice import ALERTS, NoticeState
-from artbot.errors import ArtbotError, ClockDoubted, ConfigError, NoCheckpoint, StorageFailed
+from artbot.errors import (
+    ArtbotError,
+    ClockDoubted,
+    ConfigError,
+    NoCheckpoint,
+    NoSecret,
+    StorageFailed,
+)
 from artbot.pictures import fault_of
 from artbot.publishing.channels import open_channel
 from artbot.studio.choice import generator_of
@@ -38,6 +45,8 @@ class Problem:
 
     what: str
     remedy: str
+    is_wrong: bool = True
+    """Else a remark: not wrong, and worth a look all the same."""
 
 
 def doubted_clock(workplace: Workplace) -> list[Problem]:
@@ -93,6 +102,8 @@ def missing_secrets(workplace: Workplace, is_daemon_trusted: bool = False) -> li
             continue
         try:
             open_channel(settings, name)
+        except NoSecret as error:
+            problems.append(Problem(error.what, error.remedy))
         except ConfigError as error:
             problems.append(Problem(str(error), to_have_a_secret(settings, name)))
     return problems
@@ -103,10 +114,7 @@ def to_have_a_secret(settings: Settings, channel: str) -> str:
     reference = settings.channels[channel]
     if not isinstance(reference, SecretReference):
         return "put right what artbot.toml says of it"
-    if reference.secret_file is None:
-        return f"set {reference.secret_env} where the daemon is started"
-    path = settings.path(reference.secret_file)
-    return f"the secret that its receiver knows goes into {path}, with chmod 600"
+    return reference.to_have_a_secret(channel, settings.root)
 
 
 def channels_and_deliveries(workplace: Workplace) -> list[Problem]:

@@ -68,6 +68,8 @@ class Verdict:
     certainty: Certainty | None = None
     channels: tuple[str, ...] = ()
     """Who gets this file, or these pixels, by the settings of now."""
+    size_px: int | None = None
+    """The longer side, if it is one of the sizes that those channels show besides what they get."""
     difference: float | None = None
     """Where it is only alike: by how much, of 255."""
     also: tuple[str, ...] = ()
@@ -169,22 +171,26 @@ class _Verification:
 
     def _made_again(self, candidate: Candidate) -> Verdict | None:
         """As what a channel that is configured now gets of it."""
-        exact, same_pixels = [], []
-        for channel, picture in self._renditions(candidate.id):
+        exact: list[tuple[str, int | None]] = []
+        same_pixels: list[tuple[str, int | None]] = []
+        for channel, picture, size_px in self._renditions(candidate.id):
             if picture.sha256 == self._file.sha256:
-                exact.append(channel)
+                exact.append((channel, size_px))
             elif not exact and self._has_pixels_of(picture):
-                same_pixels.append(channel)
-        if not exact and not same_pixels:
+                same_pixels.append((channel, size_px))
+        if not (found := exact or same_pixels):
             return None
+        sizes = {size_px for _, size_px in found}
         return self._told(
             candidate,
             Certainty.EXACT if exact else Certainty.SAME_PIXELS,
-            channels=tuple(filter(None, exact or same_pixels)),
+            channels=tuple(channel for channel, _ in found if channel),
+            size_px=None if None in sizes else sizes.pop(),
         )
 
-    def _renditions(self, candidate_id: int) -> Iterator[tuple[str, Picture]]:
-        """By channel; also, under an empty name, what any gets that takes the work as it was painted."""
+    def _renditions(self, candidate_id: int) -> Iterator[tuple[str, Picture, int | None]]:
+        """By channel, with its longer side if the channel shows it besides what it gets; also, under an empty
+        name, what any gets that takes the work as it was painted."""
         settings = self._workplace.settings
         with self._workplace.database.read() as session:
             candidate = session.get_one(Candidate, candidate_id)
@@ -197,11 +203,14 @@ class _Verification:
         for channel, outlet in outlets(settings).items():
             # A channel that takes no such work never got it.
             with suppress(DeliveryError):
-                if picture := outlet.compose(outlet.sign(work)).picture:
-                    yield channel, picture
+                signed = outlet.sign(work)
+                if picture := outlet.compose(signed).picture:
+                    yield channel, picture, None
+                for picture in outlet.shows_besides(signed):
+                    yield channel, picture, max(picture.width_px, picture.height_px)
         with suppress(DeliveryError):
             named = replace(work, creator=settings.provenance.creator)
-            yield "", rendition(named, PictureLimits(("image/png",)))
+            yield "", rendition(named, PictureLimits(("image/png",))), None
 
     def _has_pixels_of(self, picture: Picture) -> bool:
         assert self._file.image is not None
@@ -254,6 +263,7 @@ class _Verification:
         certainty: Certainty,
         *,
         channels: tuple[str, ...] = (),
+        size_px: int | None = None,
         difference: float | None = None,
         also: tuple[str, ...] = (),
         obstacle: str | None = None,
@@ -264,6 +274,7 @@ class _Verification:
             candidate_id=candidate.id if candidate else None,
             certainty=certainty if candidate else None,
             channels=channels,
+            size_px=size_px,
             difference=None if difference is None else round(difference, 1),
             also=also,
             obstacle=obstacle,

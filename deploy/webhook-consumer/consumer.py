@@ -146,20 +146,42 @@ class Store:
 
 
 def read_secrets(path: Path) -> list[Webhook]:
-    """What any of the file's secrets verifies. Raises OSError, ValueError (which repeats no secret)."""
-    secrets = path.read_text(encoding="ascii").split()
-    for number, secret in enumerate(secrets, start=1):
+    """What any of the file's secrets verifies; empty lines and those that begin with # say nothing.
+
+    Raises OSError, ValueError (which repeats no secret).
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not text") from None
+    webhooks = []
+    for number, line in enumerate(lines, start=1):
+        secret = line.strip()
+        if not secret or secret.startswith("#"):
+            continue
+        if secret.startswith("whsk_"):
+            raise ValueError(
+                f"line {number} of {path} is a private key (whsk_): who has it can sign as the sender. "
+                "Take it out; the sender gives whsec_ to this receiver, and nobody whsk_"
+            )
         if not re.fullmatch("whsec_[A-Za-z0-9+/]{32,}={0,2}", secret):  # the standard: 24+ bytes
-            raise ValueError(f"line {number} must be whsec_ and the base64 of 24 bytes or more")
-    if not secrets:
+            raise ValueError(
+                f"line {number} of {path} must be whsec_ and the base64 of 24 bytes or more"
+            )
+        webhooks.append(Webhook(secret))
+    if not webhooks:
         raise ValueError(f"{path} holds no secret")
-    return [Webhook(secret) for secret in secrets]
+    return webhooks
 
 
 class RequestHandler(BaseHTTPRequestHandler):
     webhooks: list[Webhook]  # this and the next are set once, in main()
     store: Store
     timeout = 10.0  # seconds; a sender that goes silent must not keep a thread for ever
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # who only looks whether somebody is here, and hangs up
+            super().handle()
 
     def do_GET(self) -> None:
         is_health = self.path == "/health"

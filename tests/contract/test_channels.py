@@ -6,7 +6,7 @@ For a channel without protection: at most once by itself, and a person is asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,22 +120,27 @@ def receiver(
 def stage(
     receiver: tuple[Peer, Running], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Stage]:
-    peer, running = receiver
     monkeypatch.setattr(http, "READ_TIMEOUT_S", 1.0)
     monkeypatch.setattr(http, "DEADLINE_S", 2.0)
+    with staged(*receiver, tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def staged(peer: Peer, running: Running, folder: Path) -> Iterator[Stage]:
     kind = channel_kinds()[peer.kind]
     with ExitStack() as stack:
         proxy = stack.enter_context(proxy_to(running.url))
-        database = stack.enter_context(closing(open_database(tmp_path / "artbot.sqlite3")))
-        desk = Desk(database, tmp_path / "works", SetClock(datetime.now(UTC)), (CHANNEL,))
-        tables = {CHANNEL: running.table(proxy.url, tmp_path), **peer.others(running, tmp_path)}
+        database = stack.enter_context(closing(open_database(folder / "artbot.sqlite3")))
+        desk = Desk(database, folder / "works", SetClock(datetime.now(UTC)), (CHANNEL,))
+        tables = {CHANNEL: running.table(proxy.url, folder), **peer.others(running, folder)}
         channels = {
             name: channel_kinds()[table["type"]].settings_model.model_validate(table)
             for name, table in tables.items()
         }
-        settings = Settings(channels=channels, root=tmp_path)
+        settings = Settings(channels=channels, root=folder)
         works = add_works(database, desk.works, NUM_WORKS)
-        yield Stage(peer, running, proxy, kind, desk, settings, tmp_path, works)
+        yield Stage(peer, running, proxy, kind, desk, settings, folder, works)
 
 
 def test_every_channel_has_a_peer() -> None:

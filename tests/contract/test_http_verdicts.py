@@ -556,7 +556,7 @@ def threads_and_sockets() -> tuple[set[threading.Thread], int]:
     return set(threading.enumerate()), sum(link.startswith("socket:") for link in links)
 
 
-def happens(condition: Callable[[], object], seconds: float = 3) -> bool:
+def happens(condition: Callable[[], object], seconds: float = 60) -> bool:
     give_up_at = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > give_up_at:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,13 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from artbot.config import load_settings
 from artbot.domain.delivery import DeliveryState
-from artbot.errors import ConfigError, PictureChanged, Rejected, Unavailable
+from artbot.errors import ConfigError, NoSecret, PictureChanged, Rejected, Unavailable
 from artbot.publishing.channels import Outlet, Parcel, outlets, settings_models
 from artbot.publishing.channels.webhook import CHANNEL, WebhookSender, WebhookSettings
 from artbot.publishing.event import (
     Event,
     artwork_published,
+    cloud_event,
     event_bytes,
     event_schema,
 )
@@ -203,7 +204,7 @@ def test_while_a_secret_is_changed_receivers_with_the_old_and_with_the_new_one_a
 
 def test_v1a_is_signed_as_the_standards_own_go_library_signs() -> None:
     """Its test TestAsymmetricWebhookSign (libraries/go/webhook_asymmetric_test.go)."""
-    (key,) = parse_secrets("whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk=")
+    (key,) = parse_secrets("whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk=", "x")
     signed = sign(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert signed == (
         "v1a,tQ9V2XOqn7jL/DQenEFpqIugdBVtiMmER5mhSkXBNwM0mkATuDe6KYYUuxqtaiHeYGb7KaaBRdM5WqyeFiL8Ag=="
@@ -349,13 +350,13 @@ def test_every_secret_of_a_file_is_kept_out_of_what_is_written(tmp_path: Path) -
 @pytest.mark.parametrize("length", [24, 32, 64])
 def test_a_secret_of_a_length_that_the_standard_allows_is_taken(length: int) -> None:
     secret = SharedSecret(bytes(range(length)))
-    assert parse_secrets(secret.text) == (secret,)
+    assert parse_secrets(secret.text, "x") == (secret,)
 
 
 @pytest.mark.parametrize("has_public_key", [False, True])
 def test_a_private_key_is_taken_in_both_forms_that_libraries_write(has_public_key: bool) -> None:
     written = PAIR.seed + (PAIR.public_bytes if has_public_key else b"")
-    assert parse_secrets("whsk_" + base64.b64encode(written).decode()) == (PAIR,)
+    assert parse_secrets("whsk_" + base64.b64encode(written).decode(), "x") == (PAIR,)
 
 
 @pytest.mark.parametrize(
@@ -376,36 +377,58 @@ def test_a_private_key_is_taken_in_both_forms_that_libraries_write(has_public_ke
     ],
 )
 def test_a_malformed_secret_is_refused_by_its_line_and_never_quoted(secret: str) -> None:
-    with pytest.raises(ConfigError, match=r"^line 3 of the secret") as refused:
-        parse_secrets(f"{SECRET}\n\n{secret}\n{SECRET}")
+    with pytest.raises(ConfigError, match=r"^line 3 of /srv/hook ") as refused:
+        parse_secrets(f"{SECRET}\n\n{secret}\n{SECRET}", "/srv/hook")
     told = str(refused.value) + repr(refused.value) + str(refused.value.__context__)
     body = secret.partition("_")[2]
     assert len(body) < 8 or not any(body[i : i + 8] in told for i in range(len(body) - 7))
 
 
+def test_of_a_prefix_without_a_secret_it_is_told_what_belongs_behind_it(tmp_path: Path) -> None:
+    """The prefix itself is no secret, and stands in the message."""
+    (tmp_path / "secret").write_text("whsec_\n")
+    (tmp_path / "secret").chmod(0o600)
+    with pytest.raises(ConfigError) as refused:
+        CHANNEL.open(settings("https://example.org/", secret_file="secret"), tmp_path)
+    told = redact(str(refused.value))
+    assert told.startswith(f"line 1 of {tmp_path}/secret must be whsec_ and the base64 of 24 to 64")
+    assert told.endswith("; mend that line or take it out")
+
+
+def test_a_fingerprint_is_what_sha256sum_says_of_the_line() -> None:
+    assert KEY.fingerprint == hashlib.sha256(SECRET.encode()).hexdigest()[:8]
+
+
 def test_a_file_of_comments_holds_no_secret() -> None:
-    with pytest.raises(ConfigError, match="all lines are comments"):
-        parse_secrets("# whsec_\n\n# soon")
+    with pytest.raises(NoSecret, match=r"^/srv/hook holds no secret: all lines are comments$"):
+        parse_secrets("# whsec_\n\n# soon", "/srv/hook")
 
 
 def test_a_secret_is_added_behind_the_others_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     file = tmp_path / "secrets" / "hook"
     add_secret(file, "v1")
-    (first,) = parse_secrets(file.read_text())
+    (first,) = parse_secrets(file.read_text(), "x")
     file.write_text(f"# of the gallery\n{first.text}")  # without an end of line
     add_secret(file, "v1a")
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.read_text().startswith(f"# of the gallery\n{first.text}\nwhsk_")
-    same, second = parse_secrets(file.read_text())
+    same, second = parse_secrets(file.read_text(), "x")
     assert same == first
     assert second.scheme == "v1a"
+
+
+def test_a_secret_is_added_to_a_file_that_holds_only_comments(tmp_path: Path) -> None:
+    file = tmp_path / "hook"
+    file.write_text("# of the gallery\n")
+    add_secret(file, "v1")
+    assert re.fullmatch(r"# of the gallery\nwhsec_\S+\n", file.read_text())
 
 
 @pytest.mark.parametrize("content", [b"hunter2", b"\xff\xfe"])
 def test_nothing_is_added_to_what_is_no_secret(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "hook"
     file.write_bytes(content)
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=rf"{file} .*; nothing was changed$"):
         add_secret(file, "v1")
     assert file.read_bytes() == content
     assert list(tmp_path.iterdir()) == [file]
@@ -615,6 +638,34 @@ def test_settings_that_contradict_each_other_are_refused(keys: dict[str, Any], t
 
 
 @pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            f'secret = "{SECRET}"',
+            "hook.secret: unknown key; no secret stands in artbot.toml; name the file that holds it: secret_file =",
+        ),
+        (
+            'text = "{title}"',
+            "hook.text: unknown key; a webhook has no text: its event holds title,",
+        ),
+        (
+            'notices = "batch.ready"',
+            '"batch.ready" is no list; write notices = ["batch.ready", "delivery.failed"]',
+        ),
+    ],
+)
+def test_what_is_often_written_wrongly_is_told_with_what_is_meant(
+    tmp_path: Path, line: str, told: str
+) -> None:
+    (tmp_path / "artbot.toml").write_text(
+        f'[channels.hook]\ntype = "webhook"\nurl = "https://example.org/"\nsecret_env = "A"\n{line}\n'
+    )
+    with pytest.raises(ConfigError, match=re.escape(told)) as refused:
+        load_settings(tmp_path, settings_models())
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
     ("more", "told"),
     [
         ("", r'channels\.hook\.picture_from: there is no channel "site"; did you mean sites\?'),
@@ -734,6 +785,16 @@ def test_the_documented_schema_is_the_one_that_events_follow() -> None:
     assert SCHEMA_FILE.read_text("utf-8") == event_schema()
 
 
+def test_the_event_on_the_page_has_the_fields_that_events_have() -> None:
+    found = re.search(
+        r'```json\n(\{\n  "type": "artwork.published".*?)```', PAGE.read_text("utf-8"), re.S
+    )
+    assert found is not None
+    shown, sent = json.loads(found[1]), json.loads(compose_for_webhook(a_work()).body)
+    for part in ("artwork", "image"):
+        assert shown["data"][part].keys() == sent["data"][part].keys()
+
+
 def test_an_event_tells_the_work_and_carries_the_approved_picture(desk: Desk) -> None:
     event = an_event(desk, Words(title="Dusk", alt="A vase", caption="Grüße"))
     path = picture_of(desk.database, desk.works, 1)
@@ -746,6 +807,44 @@ def test_an_event_tells_the_work_and_carries_the_approved_picture(desk: Desk) ->
     assert event.timestamp == artwork.approved_at == "2026-11-21T12:00:00.000000Z"
     assert base64.b64decode(image.base64, validate=True) == path.read_bytes()
     assert (image.width, image.height, image.bytes) == (8, 8, path.stat().st_size)
+
+
+def test_a_content_warning_hashtags_and_the_language_reach_the_receiver_in_every_format(
+    desk: Desk, tmp_path: Path
+) -> None:
+    words = Words(warning="Flashing colours", hashtags="flowers #kunst", language="de")
+    assert an_event(desk, words).data.artwork.warning == "Flashing colours"
+    work = work_of(desk.database, desk.works, 1)
+    linked = site_and_hook(tmp_path, "https://art.example.org")["hook"].compose(work)
+    for post in (compose_for_webhook(work), linked):
+        event = json.loads(post.body)
+        validator(event)
+        assert event["data"] == json.loads(cloud_event(post.body, "msg_1"))["data"]
+        artwork = event["data"]["artwork"]
+        told = {name: artwork[name] for name in ("warning", "hashtags", "language")}
+        assert told == {
+            "warning": "Flashing colours",
+            "hashtags": ["flowers", "kunst"],
+            "language": "de",
+        }
+
+
+@pytest.mark.parametrize("word", [field.name for field in fields(Words)])
+def test_whatever_an_approval_says_is_in_the_event(word: str) -> None:
+    """A field that is added to approvals and forgotten here would not reach the receiver."""
+    said = ("tulips",) if word == "hashtags" else "tulips"
+    event = json.loads(event_bytes(artwork_published(replace(a_work(), **{word: said}))))
+    facts = {**event["data"]["artwork"], **event["data"]["image"]}
+    assert facts[word] == (["tulips"] if word == "hashtags" else "tulips")
+
+
+def test_an_event_without_warning_hashtags_and_language_has_the_fields_empty() -> None:
+    """So a receiver need not ask whether they are there."""
+    work = replace(a_work(), warning="", hashtags=(), language="")
+    event = json.loads(event_bytes(artwork_published(work)))
+    validator(event)
+    artwork = event["data"]["artwork"]
+    assert (artwork["warning"], artwork["hashtags"], artwork["language"]) == ("", [], "")
 
 
 def test_the_bytes_are_the_same_for_every_attempt_however_late(

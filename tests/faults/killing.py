@@ -521,7 +521,7 @@ class Driver:
             assert "attached" in words, words
         status = int(self._ask("go"))
         if tracer is not None:
-            tracer.communicate(timeout=60)
+            tracer.communicate(timeout=300)
         return os.waitstatus_to_exitcode(status)
 
     def _ask(self, line: str) -> str:
@@ -533,7 +533,7 @@ class Driver:
         return pipe_out.readline()
 
     def close(self) -> None:
-        self._process.communicate(timeout=60)
+        self._process.communicate(timeout=300)
 
 
 @contextmanager

@@ -126,7 +126,7 @@ def test_a_signal_while_sending_leaves_no_half_state_and_no_traceback(
         for number in numbers:
             daemon.send_signal(number)
             time.sleep(0.1)
-        out, _ = daemon.communicate(timeout=60)
+        out, _ = daemon.communicate(timeout=300)
         assert "Traceback" not in out
         if signal.SIGHUP in numbers:
             assert daemon.returncode == -signal.SIGHUP
@@ -158,7 +158,7 @@ def test_an_owner_that_slept_finds_that_it_was_replaced_and_ends(stocked: Place)
             stocked.run("publish").refused(0)
         finally:
             first.send_signal(signal.SIGCONT)
-        out, _ = first.communicate(timeout=60)
+        out, _ = first.communicate(timeout=300)
     assert first.returncode == 1
     assert "another worker has taken over" in out
     assert "Traceback" not in out
@@ -208,7 +208,7 @@ def test_who_is_stopped_while_it_connects_sends_nothing_when_it_goes_on(
             assert (server.num_connections, server.requests) == (1, [])
         finally:
             sender.send_signal(signal.SIGCONT)
-        out, _ = sender.communicate(timeout=60)
+        out, _ = sender.communicate(timeout=300)
         assert sender.returncode == 1 - num_sent, out
     assert len(server.requests) == num_sent
     assert states(stocked) == (["delivered"] if num_sent else ["retry_wait"])
@@ -430,7 +430,7 @@ def test_a_database_that_is_taken_away_ends_the_daemon(stocked: Place) -> None:
     daemon = stocked.start("daemon")
     wait_for(lambda: stocked.json("status")["worker"])
     file_in(stocked.root).rename(stocked.root / "away.sqlite3")
-    out, _ = daemon.communicate(timeout=60)
+    out, _ = daemon.communicate(timeout=300)
     assert daemon.returncode == 1
     assert "was removed or replaced" in out
     assert "Traceback" not in out

@@ -194,7 +194,7 @@ def test_a_daemon_under_which_the_file_is_restored_ends_and_says_why(place: Plac
         assert not server.requests
         wait_for(lambda: place.json("status")["num_published"])
         restore(old, live)
-        out, _ = daemon.communicate(timeout=60)
+        out, _ = daemon.communicate(timeout=300)
         assert daemon.returncode == 1
         assert "put back while it was in use" in out
         assert "Traceback" not in out

@@ -152,7 +152,7 @@ def test_the_second_worker_is_refused_and_told_who_the_first_one_is(
         place.run("publish").refused(1, f"process {first.pid}")
     finally:
         first.terminate()
-        first.communicate(timeout=60)
+        first.communicate(timeout=300)
     assert first.returncode == 0
 
 

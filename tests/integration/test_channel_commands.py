@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +57,13 @@ def test_what_could_not_send_is_told_and_the_others_are_tested_all_the_same(
         in (answer.out)
     )
     stocked.run("channels", "test", "nobody").refused(2, "nobody")
+    answer = stocked.run("channels", "test", "example", "chat", "--json")
+    assert answer.code == 1
+    sent, failed = json.loads(answer.out)
+    assert (sent["name"], sent["is_ok"], sent["remarks"]) == ("example", True, [])
+    assert sent["detail"].startswith("the receiver took a test event")
+    assert (failed["name"], failed["is_ok"]) == ("chat", False)
+    assert "NO_TELEGRAM is not set" in failed["detail"]
 
 
 @on_sqlite_only
@@ -86,18 +96,58 @@ def test_a_preview_shows_what_each_channel_would_get_and_sends_nothing(
 ) -> None:
     answer = stocked.run("channels", "preview", "1", "--out", "look")
     assert answer.code == 0
-    assert answer.out.splitlines()[:2] == [
+    assert answer.out.splitlines()[:4] == [
         "example",
         "  alt text: Picture no. 1, painted by a neural network that learned from flowers",
+        "  title: No. 1, 2026-11-21",
+        "  language: en",
     ]
     assert "  | No. 1, 2026-11-21:" in answer.out
     assert "picture: image/png, 8 x 8 px" in answer.out
     shown = sorted(path.name for path in (stocked.root / "look").iterdir())
-    assert shown == [f"{name}-daily-2026-11-21-01.png" for name in ("chat", "example", "friends")]
+    files = [
+        f"{name}-daily-2026-11-21-01.{suffix}"
+        for name, suffix in (
+            ("chat", "png"), ("example", "json"), ("example", "png"), ("friends", "png")
+        )
+    ]  # fmt: skip
+    assert shown == files
+    assert sorted(re.findall(r"  written to: look/(.*)", answer.out)) == files
     assert consumer.verdicts() == []
     (chat,) = stocked.json("channels", "preview", "1", "--channel", "chat")
     assert chat["text"] == "No. 1, 2026-11-21:"
     assert (chat["refusal"], chat["width_px"]) == (None, 8)
+    assert (chat["event_bytes"], chat["files"]) == (None, [])
+
+
+def test_the_event_that_a_webhook_would_get_is_previewed_and_is_what_it_gets(
+    stocked: Place, consumer: Consumer
+) -> None:
+    words = (
+        "--title",
+        "Dusk",
+        "--warning",
+        "Flashing colours",
+        "--hashtags",
+        "kunst",
+        "--caption",
+        "",
+    )
+    stocked.run("approve", "1", *words, "--channel", "example").refused(0)
+    (facts,) = stocked.json(
+        "channels", "preview", "1", "--channel", "example", "--out", str(stocked.root / "look")
+    )
+    assert facts["also"] == {
+        "title": "Dusk", "warning": "Flashing colours", "hashtags": "kunst", "language": "en"
+    }  # fmt: skip
+    (event,) = (Path(file) for file in facts["files"] if file.endswith(".json"))
+    previewed = json.loads(event.read_bytes())
+    assert event.stat().st_size == facts["event_bytes"]
+    assert previewed["data"]["artwork"]["warning"] == "Flashing colours"
+    assert stocked.run("publish").code == 0
+    del previewed["data"]["image"]["base64"]  # the consumer keeps it as a file
+    (got,) = consumer.store.glob("daily-*.json")
+    assert json.loads(got.read_text()) == previewed
 
 
 def test_a_preview_says_what_could_never_go_out(stocked: Place) -> None:
@@ -107,7 +157,11 @@ def test_a_preview_says_what_could_never_go_out(stocked: Place) -> None:
     assert answer.code == 1
     assert "cannot go out like this: the text has 3," in answer.out
     stocked.run("approve", "1", "--channel", "chat").refused(
-        1, "chat: the text has 3,", "--channel"
+        1, "chat: the text has 3,", "other words: artbot approve 1 --caption", "--channel"
+    )
+    stocked.configure(toml.replace('type = "webhook"', 'type = "webhook"\ninline_limit_bytes = 9'))
+    stocked.run("approve", "1", "--channel", "example").refused(
+        1, "or raise the limit. Mend that (other words: ", "other limits: the channel's table"
     )
     stocked.run("channels", "preview", "99").refused(2, "no candidate 99")
 
@@ -116,37 +170,100 @@ def test_a_secret_is_changed_without_a_request_that_is_refused(
     stocked: Place, consumer: Consumer
 ) -> None:
     """The receiver knows the first one only."""
+    file = stocked.root / "secrets/webhook"
+    old = hashlib.sha256(file.read_text().strip().encode()).hexdigest()[:8]
     answer = stocked.run("channels", "secret", "example")
-    assert (answer.code, answer.out) == (0, "line 1  v1   shared with the receiver\n")
-    assert str(stocked.root / "secrets/webhook") in answer.err
+    assert (answer.code, answer.out) == (0, f"line 1  v1   fingerprint {old}\n")
+    assert answer.err == f"from {file}\n"
 
     answer = stocked.run("channels", "secret", "example", "--add", "v1a")
     shown = re.fullmatch(
-        r"line 1  v1   shared with the receiver\nline 2  v1a  (whpk_[\w+/]{43}=)\n", answer.out
+        rf"line 1  v1   fingerprint {old}\nline 2  v1a  (whpk_[\w+/]{{43}}=)  new\n", answer.out
     )
     assert shown, answer
-    file = stocked.root / "secrets/webhook"
+    assert "line 2 is new: give the receiver its public key" in answer.err
     assert file.stat().st_mode & 0o777 == 0o600
     shared, private = file.read_text().splitlines()
-    assert parse_secrets(private)[0].public_key == shown[1]
+    assert parse_secrets(private, "x")[0].public_key == shown[1]
     for secret in (shared, private):
         assert secret.partition("_")[2] not in answer.out + answer.err
     assert stocked.run("channels", "test", "example").code == 0
     assert consumer.verdicts() == ["test"]
 
     file.write_text(f"{shared}\nwhsk_hunter2\n")
-    for more in ((), ("--add", "v1")):
-        stocked.run("channels", "secret", "example", *more).refused(3, "line 2 of the secret must")
-        assert file.read_text() == f"{shared}\nwhsk_hunter2\n"
+    told = f"line 2 of {file} must be whsec_"
+    stocked.run("channels", "secret", "example").refused(3, told, "mend that line or take it out")
+    stocked.run("channels", "secret", "example", "--add", "v1").refused(
+        3, told, "nothing was changed"
+    )
+    assert file.read_text() == f"{shared}\nwhsk_hunter2\n"
+
+
+def test_secrets_are_told_apart_and_the_new_one_is_named_with_how_to_hand_it_over(
+    stocked: Place,
+) -> None:
+    file = stocked.root / "secrets/webhook"
+    answer = stocked.run("channels", "secret", "example", "--add", "v1")
+    old, new = (
+        hashlib.sha256(line.encode()).hexdigest()[:8] for line in file.read_text().splitlines()
+    )
+    assert answer.out == f"line 1  v1   fingerprint {old}\nline 2  v1   fingerprint {new}  new\n"
+    assert "line 2 is new: give the receiver that line as it is" in answer.err
+    assert f"tail -n 1 {file}" in answer.err
+    assert "when the receiver has the new one, take out the old" in answer.err
+    assert "new" not in stocked.run("channels", "secret", "example").out
+
+    facts = stocked.json("channels", "secret", "example", "--add", "v1a")
+    assert (facts["name"], facts["place"]) == ("example", str(file))
+    shared, added, private = facts["secrets"]
+    assert added == {
+        "line": 2, "scheme": "v1", "fingerprint": new, "public_key": None, "is_new": False
+    }  # fmt: skip
+    assert (private["fingerprint"], private["is_new"]) == (None, True)
+    assert private["public_key"].startswith("whpk_")
+    assert shared["fingerprint"] == old
+
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines, "# again", lines[0]]))
+    assert "lines 1 and 5 are the same" in stocked.run("channels", "secret", "example").err
 
 
 def test_a_secret_is_made_where_there_is_none(stocked: Place) -> None:
+    file = stocked.root / "secrets/webhook"
+    for content in (None, "", "# soon\n"):
+        file.unlink()
+        if content is not None:
+            file.write_text(content)
+            file.chmod(0o600)
+        stocked.run("channels", "secret", "example").refused(
+            3, str(file), "artbot channels secret example --add v1"
+        )
+        answer = stocked.run("channels", "secret", "example", "--add", "v1")
+        assert re.fullmatch(r"line \d  v1   fingerprint [0-9a-f]{8}  new\n", answer.out)
+
+
+def test_of_a_secret_that_is_missing_it_is_told_where_one_of_that_kind_comes_from(
+    stocked: Place,
+) -> None:
+    """A new one for a webhook is not what its receiver has; a service's is made by the service."""
+    toml = (stocked.root / "artbot.toml").read_text()
+    stocked.configure(toml.replace('secret_env = "NO_DISCORD"', 'secret_file = "secrets/friends"'))
     (stocked.root / "secrets/webhook").unlink()
-    stocked.run("channels", "secret", "example").refused(
-        3, "is not there", "artbot channels secret example --add v1"
-    )
-    answer = stocked.run("channels", "secret", "example", "--add", "v1")
-    assert answer.out == "line 1  v1   shared with the receiver\n"
+    answer = stocked.run("channels", "test")
+    assert answer.code == 1
+    assert (
+        f"friends           failed: channels.friends: secret_file {stocked.root}/secrets/friends cannot be read: No "
+        "such file or directory; the secret that docs/channels/discord.md tells of goes into "
+        f"{stocked.root}/secrets/friends, with chmod 600\n"
+    ) in answer.out
+    assert (
+        f"No such file or directory; the secret that its receiver knows goes into {stocked.root}/secrets/webhook, "
+        "with chmod 600; if it knows none yet, or that is lost: artbot channels secret example --add v1"
+    ) in answer.out
+    assert "environment variable NO_TELEGRAM is not set (secret_env); set NO_TELEGRAM" in answer.out
+    assert "artbot init" not in answer.out
+    doctor = stocked.run("doctor", "--quick").out
+    assert doctor.count("docs/channels/discord.md") == 1, "told once, as the remedy"
 
 
 def test_no_secret_is_made_for_who_is_given_one_or_has_it_elsewhere(stocked: Place) -> None:
@@ -160,4 +277,5 @@ def test_no_secret_is_made_for_who_is_given_one_or_has_it_elsewhere(stocked: Pla
         2, "the environment variable HOOK", 'printf "whsk_%s'
     )
     answer = stocked.run("channels", "secret", "example", HOOK=f"{SECRET}\n{SECRET}")
-    assert answer.out.count("v1   shared") == 2
+    assert answer.out.count("v1   fingerprint") == 2
+    assert "lines 1 and 2 are the same: one of them is enough" in answer.err

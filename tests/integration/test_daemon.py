@@ -38,7 +38,7 @@ def test_the_idle_daemon_has_no_torch_in_its_process(painted: Place) -> None:
             assert library not in mapped
     finally:
         daemon.terminate()
-        daemon.communicate(timeout=60)
+        daemon.communicate(timeout=300)
 
 
 def test_systemd_hears_that_it_is_ready_that_it_lives_and_that_it_stops(painted: Place) -> None:
@@ -53,7 +53,7 @@ def test_systemd_hears_that_it_is_ready_that_it_lives_and_that_it_stops(painted:
             assert [systemd.recv(1000) for _ in range(3)] == [b"WATCHDOG=1"] * 3
         finally:
             daemon.terminate()
-            output, _ = daemon.communicate(timeout=60)
+            output, _ = daemon.communicate(timeout=300)
         heard = [b"WATCHDOG=1"]
         while heard[-1] == b"WATCHDOG=1":
             heard.append(systemd.recv(1000))
@@ -107,7 +107,7 @@ def test_a_stop_signal_ends_the_daemon_cleanly(painted: Place, number: signal.Si
     daemon = painted.start("daemon")
     wait_for(lambda: painted.json("status")["worker"])
     daemon.send_signal(number)
-    output, _ = daemon.communicate(timeout=60)
+    output, _ = daemon.communicate(timeout=300)
     assert daemon.returncode == 0
     assert output.rstrip().endswith("INFO stopped")
     assert "Traceback" not in output
@@ -121,7 +121,7 @@ def test_a_stop_signal_while_painting_leaves_a_batch_that_can_be_finished(
     daemon = place.start("daemon")
     wait_for(lambda: place.files())
     daemon.terminate()
-    output, _ = daemon.communicate(timeout=60)
+    output, _ = daemon.communicate(timeout=300)
     assert daemon.returncode == 0
     assert "could not paint" not in output
     assert 0 < len(place.files()) < 200
@@ -143,7 +143,7 @@ def test_the_daemon_makes_the_batch_when_its_time_comes(
         wait_for(lambda: place.json("status")["num_pending"] == 2)
     finally:
         daemon.terminate()
-        output, _ = daemon.communicate(timeout=60)
+        output, _ = daemon.communicate(timeout=300)
     assert f"batch soon-{soon:%Y-%m-%d} is planned" in output
     assert datetime.now(UTC) > soon
 
@@ -159,7 +159,7 @@ def test_an_approval_goes_out_by_itself_while_the_daemon_runs(
         wait_for(lambda: consumer.verdicts() == ["stored"])
     finally:
         daemon.terminate()
-        output, _ = daemon.communicate(timeout=60)
+        output, _ = daemon.communicate(timeout=300)
     assert "to example: delivered" in output
     secret = (painted.root / "secrets/webhook").read_text().strip()
     assert secret not in output
@@ -181,17 +181,17 @@ def test_a_secret_mended_in_its_file_is_used_by_the_daemon_that_runs(
         file.write_text("half a sec")
         resumed = painted.run("channels", "resume", "example")
         resumed.refused(
-            0, "nothing can be sent yet: channels.example: line 1 of the secret must be whsec_"
+            0, f"nothing can be sent yet: channels.example: line 1 of {file} must be whsec_"
         )
         wait_for(lambda: "not sent" in (painted.json("deliveries", "list")[0]["last_error"] or ""))
         file.write_text(right)
         resumed = painted.run("channels", "resume", "example")
         assert resumed.err == "example is open\n"
-        painted.run("deliveries", "retry", "1").refused(0, "due now")
+        painted.run("deliveries", "retry", "1")  # unless it is on the wire by now
         wait_for(lambda: "stored" in consumer.verdicts())
     finally:
         daemon.terminate()
-        output, _ = daemon.communicate(timeout=60)
+        output, _ = daemon.communicate(timeout=300)
     assert daemon.returncode == 0
     for secret in (right, wrong):
         assert secret.strip().removeprefix("whsec_") not in output
@@ -220,7 +220,7 @@ def test_batch_asks_the_running_daemon_and_waits_for_it(
         assert place.json("status")["num_pending"] == 6
     finally:
         daemon.terminate()
-        daemon.communicate(timeout=60)
+        daemon.communicate(timeout=300)
 
 
 def test_whoever_waits_for_an_extra_batch_hears_that_the_daemon_cannot_make_it(
@@ -233,7 +233,7 @@ def test_whoever_waits_for_an_extra_batch_hears_that_the_daemon_cannot_make_it(
         place.run("batch", "--extra").refused(1, "is not made: no checkpoint can be used")
     finally:
         daemon.terminate()
-        daemon.communicate(timeout=60)
+        daemon.communicate(timeout=300)
     assert place.sql("SELECT state FROM batches WHERE number = 1") == [("skipped",)]
 
 
@@ -280,7 +280,7 @@ def test_a_second_daemon_stands_by_and_begins_when_the_first_has_ended(painted: 
         wait_for(lambda: f"process {second.pid} on" in (painted.json("status")["worker"] or ""))
     finally:
         second.terminate()
-        out, _ = second.communicate(timeout=60)
+        out, _ = second.communicate(timeout=300)
     assert second.returncode == 0
     assert out.rstrip().endswith("INFO stopped")
 
@@ -290,7 +290,7 @@ def test_a_daemon_that_stands_by_ends_when_it_is_told_to(painted: Place) -> None
         waiting = painted.start("daemon")
         assert "standing by: artbot batch" in told(waiting)
         waiting.terminate()
-        out, _ = waiting.communicate(timeout=60)
+        out, _ = waiting.communicate(timeout=300)
     assert (waiting.returncode, out.rstrip()[-12:]) == (0, "INFO stopped")
 
 
@@ -313,7 +313,7 @@ def test_a_daemon_waits_for_its_database_while_a_person_restores_it(painted: Pla
             wait_for(lambda: painted.json("status")["worker"])
         finally:
             daemon.terminate()
-            out, _ = daemon.communicate(timeout=60)
+            out, _ = daemon.communicate(timeout=300)
     assert daemon.returncode == 0, out
     assert painted.json("status")["num_pending"] == 3
 

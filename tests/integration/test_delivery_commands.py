@@ -277,6 +277,22 @@ def test_a_wrong_secret_stops_the_channel_and_once_mended_everything_goes_out(
     assert consumer.verdicts()[-2:] == ["stored", "stored"]
 
 
+@pytest.mark.parametrize("command", ["publish", "daemon --once"])
+def test_a_channel_without_its_secret_waits_and_the_others_send(
+    stocked: Place, consumer: Consumer, command: str
+) -> None:
+    friends = '[channels.friends]\ntype = "webhook"\nurl = "https://example.org/"\n'
+    stocked.configure(
+        (stocked.root / "artbot.toml").read_text() + friends + 'secret_file = "secrets/friends"\n'
+    )
+    stocked.run("approve", "3").refused(0)
+    result = stocked.run(*command.split())
+    assert result.code == 1
+    assert "secrets/friends cannot be read: No such file" in result.out + result.err
+    assert consumer.verdicts() == ["stored"] * 3
+    assert sorted(states(stocked)) == ["delivered"] * 3 + ["retry_wait"]
+
+
 def test_a_channel_that_fails_again_and_again_rests_and_says_until_when(
     stocked: Place, consumer: Consumer
 ) -> None:

@@ -509,17 +509,17 @@ def test_a_second_daemon_stands_by_and_takes_over(place: Place, tmp_path: Path) 
 
     impatient = standing_by()
     impatient.terminate()
-    told, _ = impatient.communicate(timeout=30)
+    told, _ = impatient.communicate(timeout=300)
     assert (impatient.returncode, told.rstrip()[-12:]) == (0, "INFO stopped")
 
     other.run("daemon", "--once").refused(1, "is already at work", "take over in 5 minutes")
 
     second = standing_by()
     first.terminate()
-    first.communicate(timeout=30)
+    first.communicate(timeout=300)
     wait_for(lambda: f"process {second.pid} on" in (other.json("status")["worker"] or ""))
     second.terminate()
-    told, _ = second.communicate(timeout=30)
+    told, _ = second.communicate(timeout=300)
     assert second.returncode == 0
     assert "INFO taking over" in told
 
@@ -605,7 +605,7 @@ def test_two_workplaces_decide_at_once_in_one_database(
         place.start(command, "1") for command in ("approve", "reject", "approve", "reject")
     ]
     for process in processes:
-        assert "Traceback" not in process.communicate(timeout=60)[0]
+        assert "Traceback" not in process.communicate(timeout=300)[0]
     decided = [process.args for process in processes if process.returncode == 0]
     assert decided
     assert place.json("show", "1")["state"] in ("approved", "rejected")
@@ -681,7 +681,7 @@ def test_a_daemon_that_starts_before_its_server_waits_for_it(
     assert "INFO taking over" in daemon.stdout.readline()
     wait_for(lambda: place.json("status")["worker"])
     daemon.terminate()
-    daemon.communicate(timeout=60)
+    daemon.communicate(timeout=300)
     assert daemon.returncode == 0
 
 
@@ -695,7 +695,7 @@ def test_a_missing_psycopg_is_said_with_the_remedy(
 ) -> None:
     (tmp_path / "psycopg.py").write_text("raise ModuleNotFoundError('No module named psycopg')")
     place.configure(settings(postgresql_url))
-    said = place.start("status", PYTHONPATH=str(tmp_path)).communicate(timeout=120)[0]
+    said = place.start("status", PYTHONPATH=str(tmp_path)).communicate(timeout=300)[0]
     assert "pip install 'artbot[postgresql]'" in said
     assert "Traceback" not in said
 

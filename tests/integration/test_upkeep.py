@@ -285,7 +285,7 @@ def test_while_a_daemon_is_at_work_nothing_is_restored(painted: Place) -> None:
         painted.run("daemon", "--once").refused(1, "by itself: there is nothing to do")
     finally:
         daemon.terminate()
-        daemon.communicate(timeout=60)
+        daemon.communicate(timeout=300)
 
 
 # The check

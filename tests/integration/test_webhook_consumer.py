@@ -11,6 +11,7 @@ import hashlib
 import json
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -448,7 +449,15 @@ def test_a_second_receiver_on_the_same_store_does_not_start(consumer: Consumer) 
 
 @pytest.mark.parametrize(
     "secret",
-    ["", "whsec_", "whsec_c2hvcnQ=", "c2VjcmV0" * 8, SECRET + "!", f"{SECRET}\nwhsec_c2hvcnQ="],
+    [
+        "",
+        "# soon",
+        "whsec_",
+        "whsec_c2hvcnQ=",
+        "c2VjcmV0" * 8,
+        SECRET + "!",
+        f"{SECRET}\nwhsec_c2hvcnQ=",
+    ],
 )
 def test_it_does_not_start_with_an_unusable_secret(tmp_path: Path, secret: str) -> None:
     consumer = Consumer(tmp_path)
@@ -459,15 +468,46 @@ def test_it_does_not_start_with_an_unusable_secret(tmp_path: Path, secret: str) 
     )
     assert ended.returncode == 2
     assert "cannot start" in ended.stderr
+    assert str(consumer.secret_file) in ended.stderr
     # A nearly right secret is still a secret.
     assert not secret.removeprefix("whsec_") or secret.removeprefix("whsec_") not in ended.stderr
+
+
+def test_a_private_key_is_not_taken_and_said_to_be_the_senders_alone(tmp_path: Path) -> None:
+    """A copy of all that artbot signs with holds more than a receiver may have."""
+    consumer = Consumer(tmp_path)
+    key = base64.b64encode(bytes(range(32))).decode()
+    consumer.secret_file.write_text(f"# of the gallery\n{SECRET}\n\nwhsk_{key}\n")
+
+    ended = subprocess.run(
+        consumer.command(), capture_output=True, text=True, timeout=10, check=False
+    )
+    assert ended.returncode == 2
+    assert f"line 4 of {consumer.secret_file} is a private key (whsk_)" in ended.stderr
+    assert "Take it out" in ended.stderr
+    assert key not in ended.stderr
+
+
+def test_whoever_connects_and_hangs_up_leaves_no_trace(consumer: Consumer) -> None:
+    """`artbot doctor --online` does, and every monitor."""
+    for said in (b"", b"POST /web", b"POST /webhook HTTP/1.0\r\nContent-Length: 9\r\n"):
+        with socket.create_connection(("127.0.0.1", consumer.port), timeout=10) as connection:
+            connection.sendall(said)
+            # Closed with a reset, as a system does that has not read all there was to read.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert consumer.say(b"GET /health HTTP/1.0\r\n\r\n").split()[1] == b"200"
+
+    assert consumer.deliver(make_event()) == 200
+    assert consumer.stop(signal.SIGTERM) == 0
+    assert consumer.output.read_text().count("\n") == 1, consumer.output.read_text()
+    assert consumer.verdicts() == ["stored"]
 
 
 def test_while_a_secret_is_changed_both_are_good(tmp_path: Path) -> None:
     new = "whsec_" + base64.b64encode(bytes(range(1, 33))).decode()
     other = "whsec_" + base64.b64encode(bytes(range(2, 34))).decode()
     consumer = Consumer(tmp_path)
-    consumer.secret_file.write_text(f"{new}\n{SECRET}\n")
+    consumer.secret_file.write_text(f"# größer\n{new}\n\n  {SECRET}\r\n")
     consumer.start()
     body = encode(make_event())
     signed = [sign(body, f"msg_{n}", None, by) for n, by in enumerate((SECRET, new, other))]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import pytest
 
 from artbot.cli.main import cli
+from artbot.config import Settings
 from tests.conftest import CHECKOUT
+from tests.contract.peers import Peer
 from tests.unit.service.kit import a_work
 
 DOCUMENTS = sorted(
@@ -85,43 +90,68 @@ def test_every_word_of_the_glossary_stands_there_once() -> None:
     assert len(words) == len(set(words))
 
 
-def test_the_channel_in_the_documents_is_a_whole_channel(tmp_path: Path) -> None:
-    """Taken from the page, put where it says, used as artbot uses one."""
-    import hashlib
-    import sys
-    import types
+@pytest.fixture
+def webdav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Peer:
+    """The channel of docs/channels/your-own.md and its peer, taken from the page and put where it says."""
+    import artbot.publishing.channels as channels
+    import tests.contract.peers as peers
+
+    page = (CHECKOUT / "docs/channels/your-own.md").read_text("utf-8")
+    blocks = re.findall(r"As `(\S+)`:\n\n```python\n(.*?)```", page, re.S)
+    assert [where for where, _ in blocks] == [
+        "artbot/publishing/channels/webdav.py",
+        "tests/contract/peers/webdav.py",
+    ]
+    for package, (where, code) in zip((channels, peers), blocks, strict=True):
+        file = tmp_path / "put" / where
+        file.parent.mkdir(parents=True)
+        file.write_text(code, "utf-8")
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(file.parent)])
+        monkeypatch.delitem(sys.modules, f"{package.__name__}.webdav", raising=False)
+    (found,) = (peer for peer in peers.peers() if peer.kind == "webdav")
+    return found
+
+
+def test_the_channel_in_the_documents_keeps_the_contract(webdav: Peer, tmp_path: Path) -> None:
+    """Shown once, proved without a trace, and repeated when an answer was lost. Its code is on the page, which
+    says how to run the rest."""
+    from tests.contract import test_channels as contract
+    from tests.contract.peers.proxy import Fault
+
+    with webdav.run(tmp_path) as peer, contract.staged(webdav, peer, tmp_path) as stage:
+        contract.test_a_work_is_shown_once_as_it_was_composed(stage)
+        stage.proxy.requests.clear()
+        contract.test_the_public_act_is_one_request(stage)
+        contract.test_its_credentials_are_proved_without_showing_anything(stage)
+        stage.proxy.requests.clear()
+        contract.test_whatever_becomes_of_one_request_the_work_is_shown_once(
+            stage, Fault.DROP_ANSWER
+        )
+
+
+def test_the_channel_in_the_documents_says_what_is_wrong(webdav: Peer, tmp_path: Path) -> None:
     from datetime import UTC, datetime
 
-    import artbot.publishing.channels as channels
     from artbot.config import load_settings
+    from artbot.errors import ConfigError, Rejected
+    from artbot.publishing.channels import open_channel, outlets, settings_models
 
-    page = (CHECKOUT / "docs/architecture.md").read_text("utf-8")
-    code = re.search(r"```python\n(.*?)```", page, re.S)
-    assert code is not None
-    imports = (
-        "from datetime import datetime\n"
-        "from pathlib import Path\n"
-        "from typing import Literal\nfrom artbot.config import ChannelSettings\n"
-        "from artbot.errors import Unavailable\nfrom artbot.files import write_atomically\n"
-        "from artbot.domain.delivery import FOR_EVER\n"
-        "from artbot.publishing.channels import Channel, Parcel, Post, Receipt, Sender\n"
-        "from artbot.publishing.work import Work\n"
-    )
-    module = types.ModuleType("folder_channel")
-    sys.modules["folder_channel"] = module
-    exec(imports + code.group(1), module.__dict__)
+    def load(table: dict[str, object]) -> Settings:
+        lines = (f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+        (tmp_path / "artbot.toml").write_text("[channels.cloud]\n" + "".join(lines))
+        return load_settings(tmp_path, settings_models())
 
-    (tmp_path / "artbot.toml").write_text('[channels.copy]\ntype = "folder"\npath = "out"\n')
-    settings = load_settings(tmp_path, {"folder": module.FolderSettings})
-    sender = module.CHANNEL.open(settings.channels["copy"], settings.root)
-    work = a_work(b"a picture")
-    parcel = channels.Parcel("msg_1", work, module.compose(settings.channels["copy"], work))
-    (tmp_path / "out").mkdir()
-    for _ in range(2):
-        assert sender.commit(parcel, datetime.now(UTC)).detail == "written"
-    [written] = (tmp_path / "out").iterdir()
-    assert written.read_bytes() == work.picture.content
-    assert written.stem == hashlib.sha256(b"a picture").hexdigest()
+    with webdav.run(tmp_path) as peer:
+        table = peer.table(peer.url, tmp_path)
+        settings = load(table)
+        (tmp_path / "secret").write_text("roses")
+        with pytest.raises(Rejected, match="answered 401") as refused:
+            open_channel(settings, "cloud").check(datetime.now(UTC))
+        assert refused.value.status == 401
+        with pytest.raises(Rejected, match="no place for a content warning"):
+            outlets(settings)["cloud"].compose(replace(a_work(), warning="Flashing colours"))
+    with pytest.raises(ConfigError, match="is not encrypted, and the password would be read"):
+        load({**table, "url": "http://cloud.example.org/art", "allow_private": False})
 
 
 def test_the_states_are_drawn_from_the_code() -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from artbot.config import ChannelSettings, PictureFrom, PublicPictures, Section, Settings
 from artbot.domain.delivery import Protection
 from artbot.domain.slots import Timetable
-from artbot.errors import ConfigError, Rejected, Unavailable
+from artbot.errors import ConfigError, NoSecret, Rejected, Unavailable
 
 if TYPE_CHECKING:
     from artbot.publishing.work import Picture, Work
@@ -127,7 +127,7 @@ class Sender:
     def check(self, now: datetime) -> str:
         """Ask what only the right credentials may ask, so that nobody is shown or sent anything; what they are
         for, in words: `the bot @painter may post to @paintings`."""
-        raise NotImplementedError
+        return "has nothing to test: whether it works shows with the first work"
 
     def test(self, now: datetime) -> str:
         """The same, by sending something that is shown to nobody, where that alone proves the credentials."""
@@ -157,6 +157,9 @@ class Channel:
     """(settings, workplace, picture, now, alive): put another channel's picture beside those it shows to
     everybody, named by its content and linked by nothing; it may be there already. Only where the settings are
     an artbot.config.PublicPictures. Raises DeliveryError, ConfigError."""
+    shows_besides: Callable[[Any, Work], tuple[Picture, ...]] = lambda settings, work: ()
+    """(settings, work) -> what it shows of the work besides the post's picture: other sizes. Raises as
+    `compose` does."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,8 @@ class Outlet:
     protection: Protection
     sign: Callable[[Work], Work] = lambda work: work
     """The work with its creator and with what signs its pictures. Raises Unavailable."""
+    shows_besides: Callable[[Work], tuple[Picture, ...]] = lambda work: ()
+    """Channel.shows_besides."""
 
 
 def channel_kinds() -> dict[str, Channel]:
@@ -196,6 +201,7 @@ def outlets(settings: Settings) -> dict[str, Outlet]:
             open=partial(_open, settings, kinds, name),
             protection=kinds[chosen.type].protection,
             sign=partial(_sign, settings),
+            shows_besides=partial(kinds[chosen.type].shows_besides, chosen),
         )
         for name, chosen in settings.channels.items()
     }
@@ -238,6 +244,9 @@ def _open(settings: Settings, kinds: Mapping[str, Channel], name: str) -> Sender
     chosen = settings.channels[name]
     try:
         sender = kinds[chosen.type].open(chosen, settings.root)
+    except NoSecret as error:
+        remedy = chosen.to_have_a_secret(name, settings.root)
+        raise NoSecret(f"channels.{name}: {error.what}", remedy) from error
     except ConfigError as error:
         raise ConfigError(f"channels.{name}: {error}") from error
     if isinstance(chosen, PictureFrom) and chosen.picture_from is not None:
@@ -268,10 +277,22 @@ def open_channel(settings: Settings, name: str) -> Sender:
     return outlets(settings)[name].open()
 
 
-def open_channels(settings: Settings) -> dict[str, Sender]:
-    """Every configured channel, opened. Raises ConfigError naming the first whose secret is wrong, or what
-    is wrong with the keys that pictures are signed with."""
+def open_channels(
+    settings: Settings, on_wrong: Callable[[ConfigError], None] = lambda error: None
+) -> dict[str, Sender]:
+    """Every configured channel whose secret can be had, opened; `on_wrong` is told of the others, whose works
+    wait. Raises ConfigError if there are only such, or for keys that pictures cannot be signed with."""
     from artbot.publishing.signing import open_signer
 
     open_signer(settings)
-    return {name: outlet.open() for name, outlet in outlets(settings).items()}
+    opened, wrong = {}, []
+    for name, outlet in outlets(settings).items():
+        try:
+            opened[name] = outlet.open()
+        except ConfigError as error:
+            wrong.append(error)
+    if wrong and not opened:
+        raise wrong[0]
+    for refusal in wrong:
+        on_wrong(refusal)
+    return opened

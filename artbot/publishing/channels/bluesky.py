@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlencode, urlsplit
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from artbot.domain.delivery import FOR_EVER
 from artbot.errors import DeliveryError, OutcomeUnknown, Rejected, Unavailable
-from artbot.publishing.address import PRIVATE, is_loopback, is_private_host
+from artbot.publishing.address import PRIVATE, is_loopback, is_private_host, quoted, split_address
 from artbot.publishing.channels import Channel, Parcel, Post, Receipt, Sender
 from artbot.publishing.posting import PostSettings, compose_post
 from artbot.publishing.words import Limit, Unit, count
@@ -79,18 +79,16 @@ def _check_account(account: str) -> str:
 
 def _check_server(url: str) -> str:
     """The origin of a server. Raises ValueError: not https, and not on this machine."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        parts = urlsplit("")
-    if "@" in parts.netloc:
+    parts = split_address(url)
+    if parts is not None and "@" in parts.netloc:
         raise ValueError(
             "the address holds a user name or password; the account is named in `account`"
         )
-    if not parts.hostname or parts.scheme not in ("http", "https") or parts.path.strip("/"):
-        raise ValueError(f"{url!r} is no address of a server; write https://HOST")
-    if parts.scheme == "http" and not _is_this_machine(parts.hostname):
+    if parts is None or parts.path.strip("/"):
+        raise ValueError(
+            f"{quoted(url).strip() or 'what stands there'} is no address of a server; write https://HOST"
+        )
+    if parts.scheme == "http" and not _is_this_machine(parts.hostname or ""):
         raise ValueError(f"{url!r} is not encrypted, and a password would go there; use https")
     return f"{parts.scheme}://{parts.netloc}"
 
@@ -106,7 +104,7 @@ class BlueskySettings(PostSettings):
     """[channels.NAME] with type = "bluesky". The secret is an app password of the account."""
 
     type: Literal["bluesky"]
-    account: Annotated[str, AfterValidator(_check_account)]
+    account: Annotated[str, AfterValidator(_check_account), Field(examples=["painter.bsky.social"])]
     """Handle or DID."""
     service: Annotated[str, AfterValidator(_check_server)] = ENTRYWAY
     """Where the account signs in: its own server (PDS), if it is not one of Bluesky's."""

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, model_validator
 from artbot.config import HomePath, PublicPictures
 from artbot.domain.delivery import FOR_EVER
 from artbot.errors import OutcomeUnknown, Rejected, Unavailable
-from artbot.publishing.buckets import BucketKeys, open_bucket, public_url
+from artbot.publishing.buckets import BucketKeys, bucket_folder, open_bucket, public_url
 from artbot.publishing.channels import Channel, Parcel, Post, Receipt, Sender
 from artbot.publishing.posting import RECORDED, PostSettings, compose_post
 from artbot.publishing.words import check_template
@@ -35,7 +35,7 @@ class GallerySettings(PostSettings, BucketKeys, PublicPictures):
     """[channels.NAME] with type = "gallery"."""
 
     type: Literal["gallery"]
-    url: Annotated[str, AfterValidator(public_url)]
+    url: Annotated[str, AfterValidator(public_url), Field(examples=["https://art.example.org"])]
     """Where the public finds the site."""
     path: HomePath | None = None
     """The folder, relative to the workplace; instead of a bucket."""
@@ -49,6 +49,14 @@ class GallerySettings(PostSettings, BucketKeys, PublicPictures):
     """How a small work is shown large: as a painting that comes nearer, or every pixel a square."""
     text: Annotated[str, AfterValidator(check_template)] = "{caption}"
     """What stands under the title of a work."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_both(cls, table: object) -> object:
+        """Before what may be wrong with one of the two is told."""
+        if isinstance(table, dict) and table.get("path") is not None and "bucket" in table:
+            raise ValueError("give exactly one of path (a folder) and bucket")
+        return table
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -64,6 +72,10 @@ class GallerySettings(PostSettings, BucketKeys, PublicPictures):
                 "a bucket needs access_key_id, and exactly one of secret_file and secret_env"
             )
         return self
+
+    @property
+    def place(self) -> Path | str | None:
+        return self.path if self.path is not None else bucket_folder(self)
 
     @property
     def look(self) -> Look:
@@ -121,10 +133,8 @@ class GallerySender(Sender):
     def _exhibit(self, parcel: Parcel) -> tuple[Record, tuple[bytes, ...]]:
         """The record, and the content of its pictures in their order."""
         from artbot.publishing.gallery.records import record_of
-        from artbot.publishing.gallery.sizes import sizes_of
 
-        work = replace(parcel.work, creator=parcel.work.creator or self._settings.author)
-        sizes = sizes_of(work, by_pixels=self._settings.on_screen == "pixels")
+        sizes = shows_besides(self._settings, parcel.work)
         host = urlsplit(self._settings.url).hostname or ""
         record = record_of(parcel.work, parcel.post, sizes, authority=host)
         assert parcel.post.picture is not None
@@ -157,6 +167,14 @@ def compose(settings: GallerySettings, work: Work) -> Post:
     return compose_post(settings, work, text=(), alt=(), picture=limits, also=RECORDED)
 
 
+def shows_besides(settings: GallerySettings, work: Work) -> tuple[Picture, ...]:
+    """What the pages show, which is for screens. Raises Rejected, Unavailable."""
+    from artbot.publishing.gallery.sizes import sizes_of
+
+    named = replace(work, creator=work.creator or settings.author)
+    return sizes_of(named, by_pixels=settings.on_screen == "pixels")
+
+
 def put_public(
     settings: GallerySettings,
     workplace: Path,
@@ -178,4 +196,5 @@ CHANNEL = Channel(
     open=GallerySender,
     protection=FOR_EVER,  # fixed names: whoever writes again writes the same
     put_public=put_public,
+    shows_besides=shows_besides,
 )

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, model_validator
 from artbot.config import PublicPictures
 from artbot.domain.delivery import FOR_EVER
 from artbot.errors import OutcomeUnknown, Unavailable
-from artbot.publishing.buckets import BucketKeys, open_bucket, public_url
+from artbot.publishing.buckets import BucketKeys, bucket_folder, open_bucket, public_url
 from artbot.publishing.channels import Channel, Parcel, Post, Receipt, Sender
 from artbot.publishing.posting import RECORDED, PostSettings, compose_post
 from artbot.publishing.words import check_template
@@ -40,6 +40,10 @@ class S3Settings(PostSettings, BucketKeys, PublicPictures):
         if self.bucket is None or self.access_key_id is None:
             raise ValueError("bucket and access_key_id are both needed")
         return self
+
+    @property
+    def place(self) -> str:
+        return bucket_folder(self)
 
 
 class S3Sender(Sender):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlencode, urlsplit
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from artbot.domain.delivery import Protection
 from artbot.errors import ConfigError, OutcomeUnknown, Rejected, Unavailable
@@ -53,7 +53,7 @@ class SlackSettings(PostSettings):
     """[channels.NAME] with type = "slack". The secret is the app's bot token, `xoxb-…`."""
 
     type: Literal["slack"]
-    channel: str
+    channel: str = Field(examples=["C0123456789"])
     """The channel's id, `C0123456789`: at the end of its link."""
     api: str = "https://slack.com/api"
     allow_private: bool = False

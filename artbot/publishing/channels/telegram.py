@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from artbot.domain.delivery import NO_PROTECTION
 from artbot.errors import ConfigError, Rejected, Unavailable
@@ -35,7 +35,7 @@ class TelegramSettings(PostSettings):
     """[channels.NAME] with type = "telegram". The secret is the bot's token."""
 
     type: Literal["telegram"]
-    chat: str
+    chat: str = Field(examples=["@paintings"])
     """`@name` of a public channel, or the number of a chat."""
     send_as: Literal["photo", "document"] = "photo"
     """`photo`: shown at once, compressed by Telegram; `document`: the very file, to be opened."""

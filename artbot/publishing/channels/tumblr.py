@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote, urlencode, urlsplit
 
-from pydantic import AfterValidator, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from artbot.domain.calendar import CLOCK_TOLERANCE
 from artbot.domain.delivery import Protection
@@ -62,7 +62,7 @@ class TumblrSettings(ApiSettings):
     shows them."""
 
     type: Literal["tumblr"]
-    blog: str
+    blog: str = Field(examples=["paintings"])
     """Its name, `paintings`, or its host, `art.example.org`."""
     text: Annotated[str, AfterValidator(check_template)] = "{title}\n\n{caption}"
     """Hashtags go where Tumblr has them, among the tags."""

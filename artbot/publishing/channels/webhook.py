@@ -6,19 +6,19 @@ The timestamp that is signed is that of the attempt, so every attempt is signed 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, Field, model_validator
 
 from artbot.config import PictureFrom, SecretReference
 from artbot.domain.delivery import FOR_EVER
 from artbot.errors import Rejected
-from artbot.publishing.address import PRIVATE, is_loopback, is_private_host
+from artbot.publishing.address import PRIVATE, is_loopback, is_private_host, quoted, split_address
 from artbot.publishing.channels import Channel, Parcel, Post, Receipt, Sender
 from artbot.publishing.signatures import Secret, parse_secrets, sign
 from artbot.redaction import register_secret
@@ -37,6 +37,10 @@ MEDIA_TYPES: dict[Format, str] = {
 class WebhookSettings(SecretReference, PictureFrom):
     """[channels.NAME] with type = "webhook"."""
 
+    no_keys: ClassVar[Mapping[str, str]] = {
+        **SecretReference.no_keys,
+        "text": "a webhook has no text: its event holds title, caption and the other words, each for itself",
+    }
     type: Literal["webhook"]
     url: str = Field(examples=["https://example.org/hook"])
     allow_http: bool = False
@@ -52,23 +56,39 @@ class WebhookSettings(SecretReference, PictureFrom):
     """A larger picture is refused at the approval. In the event it takes a third more."""
     format: Format = "standard"
     """`cloudevents`: the same events in the envelope of CloudEvents 1.0."""
-    notices: tuple[Literal["batch.ready", "delivery.failed"], ...] = ()
+    notices: tuple[Literal["batch.ready", "delivery.failed"], ...] = Field(
+        default=(), examples=[["batch.ready", "delivery.failed"]]
+    )
     """What else is told besides the works."""
+
+    def to_have_a_secret(self, channel: str, root: Path) -> str:
+        """No service gave it: it is in the receiver's hands and ours."""
+        if self.secret_file is None:
+            return super().to_have_a_secret(channel, root)
+        place = self.secret_place(root)
+        return (
+            f"the secret that its receiver knows goes into {place}, with chmod 600; if it knows none yet, or that "
+            f"is lost: artbot channels secret {channel} --add v1 (or v1a), for the receiver as well"
+        )
 
     @model_validator(mode="after")
     def _usable_url(self) -> Self:
-        parts = _split(self.url)
+        parts = split_address(self.url)
         if parts is not None and "@" in parts.netloc:
             raise ValueError("url holds a user name or password; the signature proves who sends")
-        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts is None:
             raise ValueError(
-                f"url{_quoted(self.url)} is no web address; write https://HOST/PATH (on this machine http://127.0.0.1:PORT/PATH)"
+                f"url{quoted(self.url)} is no web address; write https://HOST/PATH (on this machine http://127.0.0.1:PORT/PATH)"
             )
-        if not self.allow_private and is_private_host(parts.hostname):
-            raise ValueError(f"url{_quoted(self.url)} {PRIVATE}")
-        if parts.scheme == "http" and not self.allow_http and not _is_this_machine(parts.hostname):
+        if not self.allow_private and is_private_host(parts.hostname or ""):
+            raise ValueError(f"url{quoted(self.url)} {PRIVATE}")
+        if (
+            parts.scheme == "http"
+            and not self.allow_http
+            and not _is_this_machine(parts.hostname or "")
+        ):
             raise ValueError(
-                f"url{_quoted(self.url)} is not encrypted; use https, or say allow_http = true if the way there is yours"
+                f"url{quoted(self.url)} is not encrypted; use https, or say allow_http = true if the way there is yours"
             )
         return self
 
@@ -76,9 +96,9 @@ class WebhookSettings(SecretReference, PictureFrom):
     def _usable_proxy(self) -> Self:
         if self.proxy is None:
             return self
-        parts = _split(self.proxy)
-        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"proxy{_quoted(self.proxy)} is no address; write http://HOST:PORT")
+        parts = split_address(self.proxy)
+        if parts is None:
+            raise ValueError(f"proxy{quoted(self.proxy)} is no address; write http://HOST:PORT")
         return self
 
     @model_validator(mode="after")
@@ -191,22 +211,20 @@ def compose(settings: WebhookSettings, work: Work) -> Post:
                 f'{settings.inline_limit_bytes:,}; let it be fetched instead (picture = "url"), or raise the limit'
             )
     event = artwork_published(replace(work, picture=picture))
-    return Post(alt=work.alt, picture=picture, body=event_bytes(event))
-
-
-def _split(url: str) -> SplitResult | None:
-    """None for what is no URL; the reasons that the library gives quote passwords."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts
-
-
-def _quoted(url: str) -> str:
-    """For a message: nothing of a URL that may hold a password."""
-    return "" if "@" in url or _split(url) is None else f" {url!r}"
+    told = event.data.artwork
+    words = (
+        ("title", told.title),
+        ("caption", told.caption),
+        ("warning", told.warning),
+        ("hashtags", " ".join(told.hashtags)),
+        ("language", told.language),
+    )
+    return Post(
+        alt=work.alt,
+        picture=picture,
+        body=event_bytes(event),
+        also=tuple((name, word) for name, word in words if word),
+    )
 
 
 def _is_this_machine(host: str) -> bool:
@@ -219,7 +237,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 def _open(settings: WebhookSettings, workplace: Path) -> WebhookSender:
-    signers = parse_secrets(settings.read_secret(workplace))
+    signers = parse_secrets(settings.read_secret(workplace), settings.secret_place(workplace))
     if settings.proxy is not None and (password := urlsplit(settings.proxy).password):
         register_secret(password)
         register_secret(unquote(password))

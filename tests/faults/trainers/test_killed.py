@@ -114,7 +114,7 @@ def test_a_run_killed_at_its_weakest_moments_ends_with_the_same_bits(
             (studio.run() / "stats.jsonl").read_text() + '{"kimg": 0.06'
         )
     process = begin_fork(train_until_renaming, studio.path, tiny_config(**LONG), name, times)
-    process.join(timeout=60)
+    process.join(timeout=300)
     assert process.exitcode == -signal.SIGKILL
     studio.train(tiny_config(**LONG))
     if name == "stats.jsonl":  # stopping at step 7 was a tick of its own
@@ -132,7 +132,7 @@ def test_a_run_killed_around_its_last_checkpoint_ends_with_that_checkpoint_once(
 ) -> None:
     studio.pictures()
     process = begin_fork(train_until_renaming, studio.path, tiny_config(), name, times)
-    process.join(timeout=60)
+    process.join(timeout=300)
     assert process.exitcode == -signal.SIGKILL
     assert studio.state()["images_seen"] == 64, "the state of the tick before"
     assert studio.train(tiny_config()).is_finished

@@ -62,7 +62,7 @@ def file(template: Path, tmp_path: Path) -> Path:
 
 def add_history(desk: Desk) -> None:
     one, two = add_works(desk.database, desk.works, 2)
-    approve(desk.review, one, ANNA, Words(title="Dämmerung", alt="", caption='"3" \\ \n'))
+    approve(desk.review, one, ANNA, Words(title="Dämmerung", alt="x", caption='"3" \\ \n'))
     reject(desk.review, two, Author(by="ben", via="web"))
     undo(desk.review, two, ANNA)
     approve(desk.review, two, ANNA)

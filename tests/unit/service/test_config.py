@@ -252,7 +252,26 @@ def test_an_unknown_key_is_refused_with_a_near_miss(
         ("[studio]\ntruncation_psi = nan", "studio.truncation_psi", ""),
         ("[publishing]\nundo_minutes = -1", "publishing.undo_minutes", "-1 is too small"),
         ("[publishing]\nundo_minutes = inf", "publishing.undo_minutes", "inf is too large"),
-        ("[texts]\ntitle = \"{nummer}\"", "texts.title", "unknown field {nummer}; known are number"),
+        ("[texts]\ntitle = \"{nummer}\"", "texts.title", "unknown field {nummer}; did you mean {number}?"),
+        ("[texts]\ntitle = \"{xyzzy}\"", "texts.title", "unknown field {xyzzy}; known are number, date"),
+        ('[channels.a]\ntype = "discord"\nsecret_env = "X"\ntext = "{titel}"', "text", "did you mean {title}?"),
+        (
+            '[channels.a]\ntype = "discord"\nsecret_env = "X"\ntext = "{title} {seed:zz}"',
+            "text",
+            "{seed:zz} cannot be filled in; write {seed}, or a format that fits, as in {seed:06d}",
+        ),
+        ('[channels.a]\ntype = "discord"\nsecret_env = "X"\ntext = "{date:%d}"', "text", "write {date}, or a format"),
+        (
+            '[channels.a]\ntype = "telegram"\nsecret_env = "X"\nchat = -1001234567890',
+            "channels.a.chat",
+            '-1001234567890 is no text; write chat = "-1001234567890"',
+        ),
+        ('[channels.a]\ntype = "gallery"\npath = "site"', "channels.a.url", 'missing; write url = "https://art.example.org"'),
+        (
+            '[channels.i]\ntype = "instagram"\nsecret_env = "X"\npicture_from = "gallery"',
+            "channels.i.picture_from",
+            'there is no channel "gallery"; make one that shows pictures: a gallery',
+        ),
         ('[texts]\nalt = "{number"', "texts.alt", "write {{ and }} for plain braces"),
         ('[texts]\ntitle = "{}"', "texts.title", "unknown field {}"),
         ('[texts]\ntitle = "{number.real}"', "texts.title", "unknown field {number.real}"),
@@ -265,7 +284,7 @@ def test_an_unknown_key_is_refused_with_a_near_miss(
         (WEBHOOK + 'secret_file = "a"\nsecret_env = "B"', "channels.studio", "exactly one of"),
         ("studio = 3", "studio", "3 is no table; write [studio]"),
         ('[schedules.a]\nat = "07:00"\ncandidates = "viele"', "candidates", '"viele" is no whole number'),
-        ('[schedules.a]\nat = "07:00"\ndataset = 3', "dataset", '3 is no text; write dataset = "flowers"'),
+        ('[schedules.a]\nat = "07:00"\ndataset = 3', "dataset", '3 is no text; write dataset = "3"'),
         ('[schedules.a]\nat = "07:00"\nclass = ""', "class", 'empty; write class = "tulip"'),
         ('[schedules.a]\nat = "07:00"\nweekdays = "mon"', "weekdays", '"mon" is no list; write weekdays = ["mon",'),
         ("[backup]\nevery_hours = 'daily'", "backup.every_hours", '"daily" is no number; write every_hours = 24'),
@@ -294,6 +313,45 @@ def test_an_address_that_is_no_plain_web_address_is_refused(tmp_path: Path, url:
     toml = f'[channels.a]\ntype = "webhook"\nsecret_env = "X"\nurl = "{url}"'
     assert problem(tmp_path, toml).startswith("channels.a: url ")
     assert "anna:pw" not in problem(tmp_path, toml)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "exa mple.org",
+        "example.org:99999",
+        "example.org:0",
+        "example..org",
+        "exa$mple.org",
+        "ex\\tample.org",
+    ],
+)
+@pytest.mark.parametrize(
+    "table",
+    [
+        'type = "webhook"\nurl',
+        'type = "mastodon"\nurl',
+        'type = "bluesky"\naccount = "a.example.org"\nservice',
+        'type = "tumblr"\nblog = "a"\napi',
+        'type = "s3"\nbucket = "art"\naccess_key_id = "A"\nendpoint',
+        'type = "s3"\nbucket = "art"\naccess_key_id = "A"\nurl',
+        'type = "webhook"\nurl = "https://example.org/"\nproxy',
+    ],
+)
+def test_an_address_that_no_machine_can_have_is_refused_and_told(
+    tmp_path: Path, table: str, host: str
+) -> None:
+    told = problem(tmp_path, f'[channels.a]\nsecret_env = "X"\n{table} = "https://{host}"\n')
+    assert f"'https://{host}'" in told
+    assert "is no " in told
+    assert "write http" in told
+
+
+@pytest.mark.parametrize(
+    "host", ["example.org:8443", "bücher.example", "my_host.example", "example.org.", "[2606:4700::1]:8080"]
+)  # fmt: skip
+def test_an_address_that_a_machine_may_have_is_taken(tmp_path: Path, host: str) -> None:
+    load(tmp_path, f'[channels.a]\ntype = "webhook"\nsecret_env = "X"\nurl = "https://{host}/x"')
 
 
 @pytest.mark.parametrize("host", ["example.org", "192.168.1.7", "localhost.example.org", "0.0.0.0"])
@@ -371,10 +429,131 @@ def test_two_channels_of_one_name_are_told_what_to_do(tmp_path: Path) -> None:
         load(tmp_path, table * 2)
 
 
-def test_a_bucket_that_cannot_be_is_not_told_the_rule_for_names(tmp_path: Path) -> None:
-    table = '[channels.a]\ntype = "s3"\nbucket = "b"\naccess_key_id = "A"\nsecret_env = "X"\n'
-    told = problem(tmp_path, table)
-    assert told.startswith('channels.a.bucket: "b" cannot be; it must match ^[a-z0-9]')
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            'bucket = "My_Bucket"',
+            'bucket: "My_Bucket" cannot be: a bucket\'s name has 3 to 63 lower-case letters, digits, . and -',
+        ),
+        ('bucket = "art"\nregion = "eu central"', 'region: "eu central" cannot be: a region has'),
+        ('bucket = "art"\nprefix = "/art"', 'prefix: "/art" cannot be: folders have'),
+        ('bucket = "art"\nmatte_colour = "cream"', 'matte_colour: "cream" cannot be: a colour is # and six'),
+    ],
+)  # fmt: skip
+def test_what_has_another_form_is_told_the_rule_in_words(
+    tmp_path: Path, line: str, told: str
+) -> None:
+    table = '[channels.a]\ntype = "s3"\naccess_key_id = "A"\nsecret_env = "X"\n'
+    assert problem(tmp_path, table + line).startswith(f"channels.a.{told}")
+
+
+def test_every_pattern_has_its_rule_in_words_and_every_needed_key_an_example() -> None:
+    for kind, model in settings_models().items():
+        for name, rule in model.model_json_schema()["properties"].items():
+            if "pattern" in str(rule):
+                assert "description" in rule, f"{kind}.{name}"
+            field = model.model_fields[name]
+            assert not field.is_required() or field.examples or name == "type", f"{kind}.{name}"
+
+
+def test_with_folder_and_bucket_that_comes_before_what_is_wrong_with_one(tmp_path: Path) -> None:
+    told = problem(tmp_path, SITE.format('"site"') + 'bucket = "My_Bucket"\n')
+    assert told == "channels.site: give exactly one of path (a folder) and bucket"
+
+
+def test_a_key_that_stands_twice_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="; type stands in that table already: take one of the"):
+        load(tmp_path, WEBHOOK + 'type = "webhook"\n')
+
+
+# Where the public sees what a channel puts there
+
+SITE = '[channels.site]\ntype = "gallery"\nurl = "https://art.example.org"\npath = {}\n'
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        (".", "holds the workplace, and secrets/ with it"),
+        ("", "holds the workplace, and secrets/ with it"),
+        ("site/..", "holds the workplace, and secrets/ with it"),
+        ("..", "holds the workplace, and secrets/ with it"),
+        ("/", "holds the workplace, and secrets/ with it"),
+        ("secrets", "is secrets/"),
+        ("secrets/site", "lies in secrets/"),
+        ("works", "is paths.works"),
+        ("works/daily", "lies in paths.works"),
+        ("db", "is the folder of the database"),
+        ("db/backups/site", "lies in the folder of the database"),
+        ("seen", "is paths.works"),
+        ("kept", "holds paths.runs"),
+        ("pictures", "lies in paths.datasets"),
+        ("elsewhere", "holds channels.studio.secret_file"),
+        ("private", "holds alerts.urls_file"),
+        ("data/circle", "lies in paths.datasets"),
+    ],
+)
+def test_a_gallery_is_no_place_where_artbot_keeps_its_own(
+    tmp_path: Path, path: str, wrong: str
+) -> None:
+    root = tmp_path / "workplace"
+    for folder in ("works", "data/pictures"):
+        (root / folder).mkdir(parents=True)
+    (root / "seen").symlink_to("works")
+    (root / "pictures").symlink_to("data/pictures")
+    (root / "data/circle").symlink_to("circle")
+    toml = (
+        '[paths]\nruns = "kept/runs"\ndatasets = "data"\n[alerts]\nurls_file = "private/alerts"\n'
+        + WEBHOOK
+        + 'secret_file = "elsewhere/hook"\n'
+    )
+    load(root, toml + SITE.format('"site"'))
+    assert problem(root, toml + SITE.format(f'"{path}"')) == (
+        f'channels.site.path: "{Path(path)}" {wrong}; everybody may read a site: give it a folder of its own, '
+        'path = "site"'
+    )
+
+
+def test_a_gallery_may_lie_beside_what_lies_in_the_workplaces_own_folder(tmp_path: Path) -> None:
+    """`datasets` may be all of one's pictures, with the workplace among them; the database may lie in it."""
+    root = tmp_path / "workplace"
+    root.mkdir()
+    toml = '[paths]\ndatasets = ".."\ndatabase = "artbot.sqlite3"\n'
+    for path in ("site", "../site", "/srv/www/art", "~/site"):
+        if path != "../site":
+            load(root, toml + SITE.format(f'"{path}"'))
+        load(root, SITE.format(f'"{path}"'))
+
+
+def test_a_path_that_no_machine_has_is_refused(tmp_path: Path) -> None:
+    told = problem(tmp_path, SITE.format(r'"si\u0000te"'))
+    assert told.startswith("channels.site.path: 'si\\x00te': no path holds a zero byte")
+
+
+BUCKET = (
+    '[channels.{}]\ntype = "{}"\nurl = "https://art.example.org"\nbucket = "art"\naccess_key_id = "A"\n'
+    'secret_env = "X"\n'
+)
+
+
+def test_two_channels_on_one_place_are_refused(tmp_path: Path) -> None:
+    folder = SITE.format('"site"')
+    twice = folder + SITE.format('"../site"').replace(".site]", ".site2]")
+    (tmp_path / "workplace").mkdir()
+    (tmp_path / "site").mkdir()
+    (tmp_path / "workplace/site").symlink_to("../site")
+    assert problem(tmp_path / "workplace", twice) == (
+        'channels.site2.path: "../site" is the place of channel site; give each a folder of its own'
+    )
+    archive = BUCKET.format("archive", "s3") + 'prefix = "works"\n'
+    wall = BUCKET.format("wall", "gallery")
+    amazons = 'endpoint = "https://s3.us-east-1.amazonaws.com/"\n'
+    assert problem(tmp_path, archive + wall + amazons + 'prefix = "works/"\n') == (
+        'channels.wall.bucket: "https://s3.us-east-1.amazonaws.com/art/works" is the place of channel archive; '
+        "give each a prefix of its own"
+    )
+    load(tmp_path, archive + wall + folder)
 
 
 @pytest.mark.parametrize(
@@ -440,6 +619,19 @@ def test_a_missing_secret_file_is_told(tmp_path: Path) -> None:
         open_channels(settings)
 
 
+def test_a_channel_without_its_secret_is_told_of_and_keeps_no_other_from_sending(
+    tmp_path: Path,
+) -> None:
+    secret = tmp_path / "webhook"
+    secret.write_text(SECRET)
+    secret.chmod(0o600)
+    second = WEBHOOK.replace("studio", "friends") + 'secret_file = "nowhere"\n'
+    settings = load(tmp_path, second + WEBHOOK + 'secret_file = "webhook"')
+    wrong: list[ConfigError] = []
+    assert list(open_channels(settings, wrong.append)) == ["studio"]
+    assert [str(error).partition(":")[0] for error in wrong] == ["channels.friends"]
+
+
 def test_a_secret_may_stand_in_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -465,7 +657,7 @@ def test_child_processes_do_not_see_the_environments_secrets(
 def test_a_malformed_secret_is_refused_without_being_quoted(tmp_path: Path, content: str) -> None:
     settings = with_secret_file(tmp_path, content)
     with pytest.raises(
-        ConfigError, match=r"channels\.studio: line 1 of the secret must be whsec_"
+        ConfigError, match=rf"^channels\.studio: line 1 of {tmp_path}/webhook must be whsec_"
     ) as refused:
         open_channels(settings)
     told = f"{refused.value} {refused.value.__cause__!r} {refused.value.__context__!r}"

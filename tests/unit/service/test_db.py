@@ -153,7 +153,7 @@ def test_two_processes_may_open_a_new_database_at_once(tmp_path: Path) -> None:
         process.stdin.write("\n")
         process.stdin.flush()
     for process in processes:
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
     with open_database(path).read() as session:
         assert session.execute(text("SELECT version_num FROM alembic_version")).all() == [(HEAD,)]

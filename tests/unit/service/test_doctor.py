@@ -13,7 +13,9 @@ from sqlalchemy import text
 
 from artbot.config import load_settings
 from artbot.init import make_workplace
-from artbot.publishing.channels import settings_models
+from artbot.publishing import queue
+from artbot.publishing.channels import open_channel, settings_models
+from artbot.publishing.channels.gallery import GallerySender
 from artbot.review.decisions import approve
 from artbot.upkeep import copying
 from artbot.upkeep.doctor import SILENT, Finding, check_logs, examine
@@ -257,7 +259,9 @@ def test_each_channel_without_its_secret_is_told_with_where_to_put_it(
         "channels.studio",
         "channels.friends",
     ]
-    assert str(root / "secrets/webhook") in found.remedies[0]
+    assert found.remedies[0].endswith(
+        "artbot channels secret studio --add v1 (or v1a), for the receiver as well"
+    )
     assert found.remedies[1] == "set HOOK where the daemon is started"
 
 
@@ -309,9 +313,24 @@ def test_receivers_are_asked_only_when_told_to_and_sent_nothing(
     (expired,) = found["channel expired"].problems
     assert expired.startswith("answered 401 Unauthorized: ")
     assert found["channel expired"].remedies == [
-        f"the secret that its receiver knows goes into {root / 'wrong'}, with chmod 600; "
+        f"the secret that docs/channels/mastodon.md tells of goes into {root / 'wrong'}, with chmod 600; "
         "then: artbot channels test expired"
     ]
+
+
+@on_sqlite_only
+def test_a_channel_that_cannot_be_tested_makes_nobody_ill(
+    workplace: Workplace, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(GallerySender, "check")
+    root = workplace.settings.root
+    (root / "artbot.toml").write_text(
+        '[channels.site]\ntype = "gallery"\nurl = "https://art.example.org"\npath = "site"\n'
+    )
+    opened = Workplace(load_settings(root, settings_models()), clock)
+    (found,) = (f for f in examine(opened, is_online=True) if f.title == "channel site")
+    assert (found.problems, found.remarks) == ([], [])
+    assert "has nothing to test" in open_channel(opened.settings, "site").test(NOON)
 
 
 @pytest.mark.parametrize(
@@ -492,7 +511,9 @@ def test_a_refusal_that_was_taken_out_of_the_database_is_missed(workplace: Workp
 def test_times_that_artbot_would_not_have_set_are_told(
     workplace: Workplace, clock: SetClock
 ) -> None:
+    clock.advance(days=400)
     desk_of(workplace, clock).approve_one()
+    clock.now = NOON
     with workplace.database.write() as session:
         session.add(ChannelStatus(name="studio", state="active", changed_at=NOON, num_failures=5))
     set_ahead(workplace, timedelta(hours=24))
@@ -506,6 +527,40 @@ def test_times_that_artbot_would_not_have_set_are_told(
     assert found.remedies == [
         "once the clock is right: artbot clock --accept; or artbot deliveries retry 1",
         "once the clock is right: artbot clock --accept; or artbot channels resume studio",
+    ]
+
+
+def test_works_that_wait_for_slots_of_a_table_that_was_changed_are_no_fault_of_the_clock(
+    workplace: Workplace, clock: SetClock
+) -> None:
+    desk = desk_of(workplace, clock)
+    one, another = add_works(desk.database, desk.works, 2)
+    for work in (one, another):
+        approve(desk.review, work, ANNA)
+    with workplace.database.write() as session:
+        for number, days in ((one, 2), (another, 9)):
+            session.get_one(Delivery, number).next_at = NOON + timedelta(days=days)
+    found = finding(workplace, "times to come")
+    assert found.problems == []
+    assert found.remarks == [
+        "2 deliveries to studio still wait for slots, which [channels.studio] does not have any more: "
+        "artbot queue now 1 2, or artbot queue move 1 2 --to TIME"
+    ]
+    without = asking(workplace, "")
+    without.settings.channels.clear()
+    assert finding(without, "times to come").remarks == [], "told of the channel"
+
+
+def test_a_work_that_a_wrong_clock_let_go_is_the_clocks_fault(
+    workplace: Workplace, clock: SetClock
+) -> None:
+    number = desk_of(workplace, clock).approve_one()
+    queue.hold(workplace.database, number, BEN, clock())
+    clock.advance(days=30)
+    queue.release(workplace.database, {}, number, BEN, clock())
+    clock.now = NOON
+    assert problems(workplace, "times to come") == [
+        f"delivery {number} is not tried before 2026-12-21"
     ]
 
 

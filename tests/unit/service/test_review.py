@@ -131,6 +131,26 @@ def test_what_a_channel_could_never_take_is_refused_now_and_not_at_midnight(desk
     assert [d.channel for d in deliveries(desk.database)] == ["long"]
 
 
+@pytest.mark.parametrize("channels", [None, []], ids=["every channel", "no channel"])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (Words(alt=""), "the alt text is missing"),
+        (Words(alt=" \n"), "the alt text is missing"),
+        (Words(alt="x" * 10_001), "the alt text has 10,001 characters, 1 more than the 10,000"),
+        (Words(title="x" * 1_001), "the title has 1,001 characters, 1 more than the 1,000 it may have"),
+    ],
+)  # fmt: skip
+def test_whatever_the_channel_no_work_goes_out_without_an_alt_text_or_with_endless_words(
+    desk: Desk, words: Words, told: str, channels: list[str] | None
+) -> None:
+    work = a_work(desk)
+    with pytest.raises(NotAllowed, match=rf"{told}.*artbot approve {work} --title … --alt …"):
+        approve(desk.review, work, ANNA, words, channels)
+    longest = Words(title="x" * 1_000, alt="x" * 10_000)
+    assert approve(desk.review, work, ANNA, longest, channels).state == "approved"
+
+
 def test_hashtags_warning_and_language_are_frozen_with_the_approval(desk: Desk) -> None:
     work = a_work(desk)
     words = Words(
@@ -759,7 +779,7 @@ def test_words_that_were_not_written_are_drafted_from_the_works_facts(desk: Desk
 
 
 def test_an_empty_text_is_a_text_and_not_a_wish_for_a_draft(desk: Desk) -> None:
-    assert approve(desk.review, a_work(desk), ANNA, Words(title="", alt="")).title == ""
+    assert approve(desk.review, a_work(desk), ANNA, Words(title="", caption="")).title == ""
 
 
 def test_every_field_may_stand_in_a_draft(desk: Desk) -> None:

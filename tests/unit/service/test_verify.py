@@ -20,7 +20,8 @@ from artbot.config import load_settings
 from artbot.domain.delivery import FOR_EVER
 from artbot.errors import UsageError
 from artbot.init import make_workplace
-from artbot.publishing.channels import Channel, Post, Sender, outlets
+from artbot.publishing.channels import Channel, Parcel, Post, Sender, outlets
+from artbot.publishing.channels.gallery import CHANNEL as SITE
 from artbot.publishing.posting import PostSettings, compose_post
 from artbot.publishing.renditions import PictureLimits
 from artbot.publishing.work import Work, approved_work
@@ -31,7 +32,7 @@ from artbot.upkeep.verify import Certainty, Verdict, verify
 from artbot.workplace import Workplace
 from db.engine import Database
 from db.models import Candidate
-from tests.unit.service.kit import ANNA, Desk, SetClock, add_works
+from tests.unit.service.kit import ANNA, NOON, Desk, SetClock, add_works
 
 CONFIG = """
 [channels.plain]
@@ -194,6 +195,35 @@ def test_what_a_channel_got_is_known_to_the_byte(gallery: Gallery, channel: str)
     verdict = gallery.shows(gallery.published(1, channel), 1, Certainty.EXACT)
     assert verdict.channels == (channel,)
     assert verdict.says == gallery.candidate(1).name
+
+
+def test_what_a_gallery_shows_on_its_pages_is_known_to_the_byte_too(
+    own_gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is what visitors save."""
+    monkeypatch.setattr(channels, "channel_kinds", lambda: {"gallery": SITE})
+    root = own_gallery.workplace.settings.root
+    (root / "artbot.toml").write_text(
+        '[channels.site]\ntype = "gallery"\nurl = "https://art.example.org"\npath = "site"\n'
+        'author = "Ben"\n'
+    )
+    settings = own_gallery.workplace.settings
+    settings.channels.clear()
+    settings.channels.update(load_settings(root, {"gallery": SITE.settings_model}).channels)
+    with own_gallery.workplace.database.read() as session:
+        painted = session.get_one(Candidate, own_gallery.works[0])
+        outlet = outlets(settings)["site"]
+        work = outlet.sign(approved_work(painted, settings.works))
+    parcel = Parcel("key", work, outlet.compose(work))
+    sender = outlet.open()
+    sender.prepare(parcel, NOON)
+    sender.commit(parcel, NOON)
+    found = {
+        (verdict.channels, verdict.size_px)
+        for file in (root / "site/pictures").iterdir()
+        if (verdict := own_gallery.shows(file.read_bytes(), 0, Certainty.EXACT))
+    }
+    assert found == {(("site",), None), (("site",), 640), (("site",), 1280)}
 
 
 def test_of_a_channel_that_is_no_more_the_unchanged_picture_is_still_known(

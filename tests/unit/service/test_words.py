@@ -78,7 +78,7 @@ def test_braces_in_the_words_of_a_person_are_only_braces() -> None:
 @pytest.mark.parametrize(
     ("template", "said"),
     [
-        ("{titel}", r"unknown field \{titel\}; known are title, caption"),
+        ("{titel}", r"unknown field \{titel\}; did you mean \{title\}\?"),
         ("{title", r"write \{\{ and \}\} for plain braces"),
         ("{}", r"unknown field \{\}"),
         ("{number:%d.%m.}", "cannot be filled in"),
