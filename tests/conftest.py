@@ -247,12 +247,12 @@ class Result:
             assert word in self.err, self.err
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 300, often_s: float = 0.2) -> None:
     """Until `condition()` is true. It is looked at often; nothing is measured."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.2)
+        time.sleep(often_s)
 
 
 SCHEDULE = """
@@ -354,11 +354,8 @@ def consumer(place: Place, tmp_path: Path) -> Iterator[Consumer]:
         stdout=subprocess.DEVNULL,
     )
     try:
-        for _ in range(100):
-            if port_file.exists() and port_file.read_text().strip():
-                break
-            assert process.poll() is None, "the example receiver did not start"
-            time.sleep(0.05)
+        wait_for(lambda: port_file.exists() or process.poll() is not None, often_s=0.05)
+        assert process.poll() is None, "the example receiver did not start"
         port = int(port_file.read_text())
         yield Consumer(process, store, f"http://127.0.0.1:{port}/webhook")
     finally:

@@ -335,8 +335,8 @@ def _times(workplace: Workplace) -> list[Problem]:
         ),
         *(
             Problem(
-                f"{counted(len(numbers))} to {channel} still wait for slots, which [channels.{channel}] does "
-                "not have any more",
+                f"{counted(len(numbers))} to {channel} still {'waits' if len(numbers) == 1 else 'wait'} for "
+                f"slots, which [channels.{channel}] does not have any more",
                 _to_be_sent_sooner(numbers),
                 is_wrong=False,
             )

@@ -215,8 +215,11 @@ def test_the_doctor_minds_no_slot_however_far_ahead_and_no_time_that_a_person_ga
     text = (stocked.root / "artbot.toml").read_text()
     stocked.configure(re.sub(r"\nslots = .*", "", text))
     doctor = stocked.run("doctor").out
-    assert "delivery 2 is not tried before" in doctor
-    assert "delivery 1 is not tried before" not in doctor
+    assert re.search(r"note   times to come: .* to example still waits? for slots", doctor)
+    remedy = re.search(r"artbot queue now ([\d ]+), or artbot queue move", doctor)
+    assert remedy is not None
+    assert "2" in remedy[1].split(), "the other slots may be near or far at this time of day"
+    assert "1" not in remedy[1].split(), "a person gave it that time"
     stocked.run("queue", "move", "1", "--to", "next").refused(1, "example has no slots")
     assert "· free" not in stocked.run("queue").out
 

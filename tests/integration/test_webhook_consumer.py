@@ -89,7 +89,7 @@ class Consumer:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        give_up_at = time.monotonic() + 10
+        give_up_at = time.monotonic() + 120
         while not self.port_file.exists():
             assert self.process.poll() is None, self.output.read_text()
             assert time.monotonic() < give_up_at, "the receiver did not start"
