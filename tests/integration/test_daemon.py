@@ -24,7 +24,7 @@ from artbot.publishing.channels import settings_models
 from artbot.publishing.signatures import SharedSecret
 from artbot.worker import hold_worker
 from artbot.workplace import Workplace
-from tests.conftest import Consumer, Place, wait_for
+from tests.conftest import Consumer, Place, on_sqlite_only, wait_for
 
 
 def test_the_idle_daemon_has_no_torch_in_its_process(painted: Place) -> None:
@@ -294,6 +294,7 @@ def test_a_daemon_that_stands_by_ends_when_it_is_told_to(painted: Place) -> None
     assert (waiting.returncode, out.rstrip()[-12:]) == (0, "INFO stopped")
 
 
+@on_sqlite_only  # a server's database is restored with its own programs
 def test_a_daemon_waits_for_its_database_while_a_person_restores_it(painted: Place) -> None:
     """It says once what is wrong, systemd hears that it lives, and it needs no new start."""
     backup = painted.json("db", "backup")["path"]
