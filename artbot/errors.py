@@ -6,6 +6,7 @@ ArtbotError                exit code 1
 │   └── NoSecret           what holds a secret is missing or empty
 ├── UsageError             exit code 2: what was asked for does not exist or is not possible
 ├── NotAllowed             the work is not in a state that allows this (the state machine says no)
+│   └── Stale              it is no longer what the person saw: somebody else was quicker
 ├── PictureChanged         the file is no longer the picture that was shown
 ├── WorkerBusy             another process does the work of this workplace
 │   └── WorkerElsewhere    on another host: it may be dead, and this one take over
@@ -53,6 +54,10 @@ class UsageError(ArtbotError):
 
 
 class NotAllowed(ArtbotError):
+    pass
+
+
+class Stale(NotAllowed):
     pass
 
 

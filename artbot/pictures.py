@@ -11,6 +11,7 @@ keeps it is away, there are no descriptors left. Nothing is put aside for that; 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -92,10 +93,12 @@ def write_decision(
     via: str,
     at: datetime,
     undoes: int | None = None,
+    channels: Iterable[str] | None = None,
 ) -> None:
-    """Move the candidate and say so in the log: the only way to do either."""
+    """Move the candidate and say so in the log: the only way to do either. Stars leave it in its state."""
     was = candidate.state
-    CANDIDATE.move(candidate, to)  # before the decision: with it the candidate is written as well
+    if to != was:  # before the decision: with it the candidate is written as well
+        CANDIDATE.move(candidate, to)
     candidate.row_version += 1
     chain.append(
         session,
@@ -111,6 +114,8 @@ def write_decision(
             hashtags=candidate.hashtags,
             warning=candidate.warning,
             language=candidate.language,
+            stars=candidate.stars,
+            channels=None if channels is None else " ".join(channels),
             by=by,
             via=via,
             at=at,

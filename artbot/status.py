@@ -77,7 +77,14 @@ class Status:
     unfinished_batches: list[UnfinishedBatch]
     unmade_batches: dict[str, str]
     """Of the last seven days those that are not whole, and why, by key."""
+    num_unpainted: int
+    """Asked for besides the batches (`artbot vary`, `artbot breed`), and not painted yet."""
+    unpainted_wait_for: str | None
+    """What keeps those from being painted; None where there are none."""
     num_pending: int
+    """Nobody has decided about them yet."""
+    num_later: int
+    """Put off until later."""
     num_approved: int
     num_published: int
     """Works that at least one channel has."""
@@ -125,15 +132,18 @@ def read_status(workplace: Workplace) -> Status:
     with workplace.database.read() as session:
         begun = set(session.scalars(select(Batch.schedule).distinct()))
 
-    def held_up(schedule: str) -> str:
+    def painted_by(command: str, what: str) -> str:
         if doubt:
             return "waits for the clock to be right"
         if worker:
-            return "the worker makes it"
+            return f"the worker makes {what}"
+        return f"nobody is at work: `{command}` makes {what} now"
+
+    def held_up(schedule: str) -> str:
         several = len(settings.schedules) > 1
         command = f"artbot batch --schedule {schedule}" if several else "artbot batch"
         known = schedule in settings.schedules
-        return f"nobody is at work: `{command if known else 'artbot daemon --once'}` makes it now"
+        return painted_by(command if known else "artbot daemon --once", "it")
 
     def next_of(name: str) -> NextBatch:
         due_at = next_due_at(workplace.database, name, settings.schedules[name], now)
@@ -191,6 +201,10 @@ def read_status(workplace: Workplace) -> Status:
         num_on_hold = session.scalar(on_hold) or 0
         standings = {standing.name: standing for standing in session.scalars(select(ChannelStatus))}
         unmade = _unmade(session, now)
+        unpainted = select(func.count(Candidate.id)).where(
+            Candidate.state == CandidateState.PLANNED, Candidate.parent_id.is_not(None)
+        )
+        num_unpainted = session.scalar(unpainted) or 0
         num_published = session.scalar(published) or 0
         num_recently = session.scalar(published.where(Delivery.delivered_at >= now - RECENT)) or 0
     return Status(
@@ -202,7 +216,10 @@ def read_status(workplace: Workplace) -> Status:
         next_batches=[next_of(name) for name in settings.schedules],
         unfinished_batches=[unfinished(batch) for batch in lying],
         unmade_batches=unmade,
+        num_unpainted=num_unpainted,
+        unpainted_wait_for=painted_by("artbot daemon --once", "them") if num_unpainted else None,
         num_pending=by_state.get(CandidateState.PENDING, 0),
+        num_later=by_state.get(CandidateState.LATER, 0),
         num_approved=by_state.get(CandidateState.APPROVED, 0),
         num_published=num_published,
         num_published_recently=num_recently,
@@ -266,6 +283,7 @@ def _unmade(session: Session, now: datetime) -> dict[str, str]:
             .where(
                 Candidate.batch_id.in_([batch.id for batch in batches]),
                 Candidate.state == CandidateState.FAILED,
+                Candidate.parent_id.is_(None),
             )
             .group_by(Candidate.batch_id)
         )

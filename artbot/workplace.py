@@ -149,9 +149,12 @@ class Workplace:
 
     @cached_property
     def review(self) -> Review:
+        from artbot.publishing.acts import Actor
         from artbot.publishing.channels import protections, timetables
-        from artbot.publishing.queue import allot
+        from artbot.publishing.queue import place
         from artbot.review.decisions import Review
+
+        slots = timetables(self.settings)
 
         return Review(
             database=self.database,
@@ -161,7 +164,9 @@ class Workplace:
             undo_time=timedelta(minutes=self.settings.publishing.undo_minutes),
             clock=self.clock,
             refusals=self._refusals,
-            goes_out_at=partial(allot, timetables(self.settings)),
+            place=lambda session, delivery, when, not_before, author, now: place(
+                slots, session, delivery, when, not_before, Actor(author.by, author.via), now
+            ),
         )
 
     def _refusals(self, candidate: Candidate, channels: Sequence[str]) -> dict[str, str]:

@@ -18,8 +18,8 @@ from db.models import Decision, Intervention
 
 Entry = Decision | Intervention
 _NOT_HASHED = ("id", "chain")
-_ADDED_LATER = ("hashtags", "warning", "language")
-"""Columns that rows older than migration 0004 do not have: part of the link only where they say something."""
+_ADDED_LATER = ("hashtags", "warning", "language", "stars", "channels")
+"""Columns that rows older than migrations 0004 and 0007 do not have: part of the link only where they say something."""
 
 
 def append(session: Session, entry: Entry) -> None:

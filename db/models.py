@@ -3,10 +3,11 @@
 Checkpoint 1─n Batch 1─n Candidate 1─n Decision
                          Candidate 1─n Delivery 1─n Attempt
                                        Delivery 1─n Intervention n─1 Channel
+A candidate may have other candidates for parents.
 Notice: what is told of all this, told apart by (recipient, kind, subject).
 
-What the database itself refuses (migrations 0002, 0005 and 0006, SQLite and PostgreSQL): a state that `transitions`
-does not lead to; another checkpoint, seed or recipe for a candidate; another key for a delivery or a notice;
+What the database itself refuses (migrations 0002, 0005, 0006 and 0008, SQLite and PostgreSQL): a state that
+`transitions` does not lead to; another checkpoint, seed, recipe or parent for a candidate; another key for a delivery or a notice;
 sending what is on hold; changing or removing a decision, an intervention, a closed attempt; removing a candidate or a
 delivery.
 """
@@ -33,6 +34,7 @@ BATCH_STATES = ("planned", "generating", "ready", "partial", "failed", "skipped"
 CANDIDATE_STATES = (
     "planned",
     "pending",
+    "later",
     "approved",
     "rejected",
     "expired",
@@ -150,18 +152,31 @@ class Candidate(Base):
             name="seen_has_picture",
         ),
         CheckConstraint("state != 'approved' OR approved_at IS NOT NULL", name="approved_has_time"),
+        CheckConstraint("stars BETWEEN 0 AND 5", name="stars"),
+        CheckConstraint("parent_id < id AND other_parent_id < id", name="parents_came_before"),
+        CheckConstraint(
+            "other_parent_id IS NULL OR (parent_id IS NOT NULL AND other_parent_id != parent_id)",
+            name="parents_are_two",
+        ),
         Index(None, "state"),
+        Index(None, "parent_id"),
+        Index(None, "other_parent_id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
+    """A child joins the batch of its first parent."""
     index: Mapped[int]
-    """From 1 within the batch."""
+    """From 1 within the batch; children come after all that the batch was planned with."""
     name: Mapped[str] = mapped_column(Text, unique=True)
     """`daily-2026-11-21-03`: its name to the world, and of its file."""
     seed: Mapped[int] = mapped_column(BigInteger)
     checkpoint_sha256: Mapped[str] = mapped_column(ForeignKey("checkpoints.sha256"))
     recipe: Mapped[dict[str, Any]] = mapped_column(JsonText)
+    """Of a child it holds the whole descent (`trainers.descent`): its parents' rows are not needed to paint it."""
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("candidates.id"))
+    """Whose variation it is, or the first of the two it is bred from."""
+    other_parent_id: Mapped[int | None] = mapped_column(ForeignKey("candidates.id"))
     state: Mapped[str] = mapped_column(Text)
     row_version: Mapped[int] = mapped_column(default=1)
     """Raised by every decision, so that a stale one is told instead of winning."""
@@ -180,6 +195,8 @@ class Candidate(Base):
     """Of the decoded pixels: what a re-rendering is compared with."""
     environment: Mapped[dict[str, Any] | None] = mapped_column(JsonText)
     """torch version, device and dtype that made the pixels."""
+    stars: Mapped[int] = mapped_column(default=0)
+    """0 to 5: how a person likes it."""
     approved_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     title: Mapped[str | None] = mapped_column(Text)
     alt: Mapped[str | None] = mapped_column(Text)
@@ -202,12 +219,14 @@ class Candidate(Base):
 
 
 class Decision(Base):
-    """What was decided about a candidate. Only ever added to; an undo is a decision too."""
+    """What was decided about a candidate. Only ever added to. An undo is a decision too, and so are stars, which
+    leave it in its state."""
 
     __tablename__ = "decisions"
     __table_args__ = (
         CheckConstraint(_one_of("was", CANDIDATE_STATES), name="was"),
         CheckConstraint(_one_of("now", CANDIDATE_STATES), name="now"),
+        CheckConstraint("stars BETWEEN 0 AND 5", name="stars"),
         Index(None, "candidate_id"),
     )
 
@@ -216,6 +235,7 @@ class Decision(Base):
     was: Mapped[str] = mapped_column(Text)
     now: Mapped[str] = mapped_column(Text)
     undoes: Mapped[int | None] = mapped_column(ForeignKey("decisions.id"), unique=True)
+    """The decision that is taken back. Where that is an undo itself, this is a redo."""
     image_sha256: Mapped[str | None] = mapped_column(Text)
     """The picture the person saw."""
     title: Mapped[str | None] = mapped_column(Text)
@@ -224,6 +244,10 @@ class Decision(Base):
     hashtags: Mapped[str | None] = mapped_column(Text)
     warning: Mapped[str | None] = mapped_column(Text)
     language: Mapped[str | None] = mapped_column(Text)
+    stars: Mapped[int | None]
+    """It has from now on; None, which is 0, in rows older than migration 0007."""
+    channels: Mapped[str | None] = mapped_column(Text)
+    """Separated by spaces: where an approval sends it, or its undo no longer does. None in older rows."""
     by: Mapped[str] = mapped_column(Text)
     """Who, as far as the machine knows."""
     via: Mapped[str] = mapped_column(Text)

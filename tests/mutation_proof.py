@@ -301,6 +301,24 @@ MUTATIONS = (
             "test_a_container_that_is_published_is_not_published_again",
         ),
     ),
+    Mutation(
+        "who decides about a picture is told if it is not what they saw any more",
+        "artbot/review/decisions.py",
+        "    if candidate.row_version != seen.row_version and candidate.decisions:\n",
+        "    if False:\n",
+        (
+            f"{UNIT}/test_review.py::test_who_was_overtaken_is_told_by_whom_and_nothing_is_overwritten",
+            f"{UNIT}/test_review.py::"
+            "test_of_two_faces_that_show_the_same_exactly_one_decides_and_the_other_is_told",
+        ),
+    ),
+    Mutation(
+        "a redo only while nothing else was decided",
+        "artbot/review/decisions.py",
+        "    if since is None:\n        return last\n",
+        "    return last\n",
+        (f"{UNIT}/test_review.py::test_after_something_else_was_decided_there_is_nothing_to_redo",),
+    ),
 )
 
 

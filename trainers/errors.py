@@ -10,6 +10,7 @@ TrainerError               exit code 1
 ├── OutOfMemory            the device cannot hold the networks and a batch
 ├── DeviceFault            the device computes what the processor does not
 ├── StorageError           a file could not be written whole
+├── RecipeRefused          a picture's recipe asks for what this artbot does not know
 └── CheckpointRefused      an exported generator is damaged, foreign or not one at all
     └── WeightsRefused     by what its weights are: however often it is tried, it comes to the same
 """
@@ -60,6 +61,10 @@ class DeviceFault(TrainerError):
 
 
 class StorageError(TrainerError):
+    pass
+
+
+class RecipeRefused(TrainerError):
     pass
 
 

@@ -14,9 +14,10 @@ import safetensors
 import torch
 from torch import nn
 
+from trainers.descent import Breed, Descent, Vary
 from trainers.errors import CheckpointRefused, DeviceFault, SettingsError, WeightsRefused
 from trainers.header import read_header
-from trainers.latents import latent_for
+from trainers.latents import latent_for, latent_of
 from trainers.manifest import (
     WEIGHTS_FILE,
     Manifest,
@@ -58,17 +59,21 @@ class LoadedGenerator:
         return self._device
 
     def paint(
-        self, seed: int, truncation_psi: float = 1.0, class_name: str | None = None
+        self,
+        seed: int,
+        truncation_psi: float = 1.0,
+        class_name: str | None = None,
+        latent: Vary | Breed | None = None,
     ) -> np.ndarray:
-        """uint8 RGB, shape (size, size, 3), the picture of `seed`.
+        """uint8 RGB, shape (size, size, 3), the picture of `seed`, or of the `latent` that descends from others.
 
         `class_name`: see `paint_latents`. Raises CheckpointRefused if the network gives numbers that
-        are none.
+        are none, RecipeRefused if there is no such latent.
         """
-        latent = latent_for(seed, self.manifest.z_dim, truncation_psi)
+        z = latent_of(Descent(seed, latent), self.manifest.z_dim) * truncation_psi
         if class_name is None:
             class_name = class_for(seed, self.manifest)
-        image: np.ndarray = self.paint_latents(latent[None], class_name)[0]
+        image: np.ndarray = self.paint_latents(z[None], class_name)[0]
         return image
 
     def paint_latents(self, latents: torch.Tensor, class_name: str | None = None) -> np.ndarray:

@@ -62,13 +62,13 @@ def batch_command(
         while not is_done:
             try:
                 with workplace.work("batch"):
-                    failures = _make_all(workplace, keys, should_stop)
+                    failures = make_all(workplace, keys, should_stop)
                 is_done = True
             except WorkerBusy as busy:
                 is_done = _wait(workplace, wanted, busy, should_stop)
         stopped = should_stop()
     if wanted not in failures or _is_begun(workplace, wanted):
-        _report(workplace, wanted, as_json)
+        _report(workplace, wanted, as_json, is_new=wanted in keys)
     if stopped:
         context.exit(130)
     if failures:
@@ -87,7 +87,7 @@ def _schedule(workplace: Workplace, wanted: str | None) -> tuple[str, ScheduleSe
     return name, schedules[name]
 
 
-def _make_all(
+def make_all(
     workplace: Workplace, keys: list[str], should_stop: Callable[[], bool]
 ) -> dict[str, Exception]:
     """Make each; what could not be made, by key."""
@@ -177,7 +177,7 @@ def _is_begun(workplace: Workplace, key: str) -> bool:
         return session.scalar(begun) is not None
 
 
-def _report(workplace: Workplace, key: str, as_json: bool) -> None:
+def _report(workplace: Workplace, key: str, as_json: bool, is_new: bool) -> None:
     """What the batch is now. Raises ArtbotError if it is not made, RenderFailed if nothing could be painted."""
     from sqlalchemy import select
 
@@ -186,9 +186,10 @@ def _report(workplace: Workplace, key: str, as_json: bool) -> None:
 
     with workplace.database.read() as session:
         batch = session.scalars(select(Batch).where(Batch.key == key)).one()
-        states = [candidate.state for candidate in batch.candidates]
+        own = [candidate for candidate in batch.candidates if candidate.parent_id is None]
+        states = [candidate.state for candidate in own]
         checkpoint = batch.checkpoint.name if batch.checkpoint else None
-        errors = [candidate.error for candidate in batch.candidates if candidate.error]
+        errors = [candidate.error for candidate in own if candidate.error]
     pending = states.count(CandidateState.PENDING)
     folder = workplace.settings.works / key
     if as_json:
@@ -208,6 +209,10 @@ def _report(workplace: Workplace, key: str, as_json: bool) -> None:
         painted = sum(
             state not in (CandidateState.PLANNED, CandidateState.FAILED) for state in states
         )
+        if not is_new:
+            say(
+                f"{key} was made before, and a day has one batch: nothing is painted now (another: --extra)"
+            )
         say(
             f"{key} is {batch.state}: {painted} of {batch.num_candidates} painted by {checkpoint}, in {folder}"
         )

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from artbot.cli.common import json_option, local_time, print_json, say, this_actor, with_workplace
+from artbot.cli.common import (
+    ID_HELP,
+    id_argument,
+    json_option,
+    local_time,
+    print_json,
+    say,
+    the_one,
+    this_actor,
+    with_workplace,
+)
 from artbot.domain.text import plain
 from artbot.errors import ConfigError, NoSecret, NotAllowed, StorageFailed, UsageError
 from artbot.workplace import Workplace
@@ -109,8 +119,8 @@ def test_command(workplace: Workplace, names: tuple[str, ...], as_json: bool) ->
         raise SystemExit(1)
 
 
-@channels_command.command("preview")
-@click.argument("number", metavar="ID", type=int)
+@channels_command.command("preview", epilog=ID_HELP)
+@id_argument
 @click.option(
     "--channel", "names", multiple=True, metavar="CHANNEL", help="Only this one; again for more."
 )
@@ -122,7 +132,11 @@ def test_command(workplace: Workplace, names: tuple[str, ...], as_json: bool) ->
 @json_option
 @with_workplace
 def preview_command(
-    workplace: Workplace, number: int, names: tuple[str, ...], out: Path | None, as_json: bool
+    workplace: Workplace,
+    typed: tuple[str, ...],
+    names: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     """Show exactly what each channel would get of a work: its words, its picture. Nothing is sent.
 
@@ -136,6 +150,7 @@ def preview_command(
     for name in names:
         check_known(workplace, name)
     settings = workplace.settings
+    number = the_one(workplace, typed)
     candidate = as_approved(workplace.review, number)
     if candidate.image_sha256 is None:
         raise NotAllowed(f"{number} ({candidate.name}) has no picture: it is {candidate.state}.")

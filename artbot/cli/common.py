@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +12,7 @@ import click
 
 from artbot.domain.delivery import WAITING
 from artbot.domain.delivery import delivery_words as delivery_words
+from artbot.errors import UsageError
 
 if TYPE_CHECKING:
     from artbot.errors import WorkerBusy
@@ -146,6 +147,30 @@ def state_words(delivery: Delivery) -> str:
     return "on hold" if is_kept else delivery_words(delivery.state)
 
 
+IDS_HELP = (
+    "An ID is a number (12), a range (3-5), a name or the beginning of one; today:3, or 3 of today, is the third of "
+    "the newest batch, and today all of it that is undecided."
+)
+
+
+ID_HELP = "An ID is a number (12), a name or the beginning of one, or today:3 (3 of today), the third of the newest batch."
+
+
+def id_argument(command: _F) -> _F:
+    """One candidate, as `typed`: some words, of which `the_one` makes its number."""
+    return click.argument("typed", metavar="ID", nargs=-1, required=True)(command)
+
+
+def the_one(workplace: Workplace, typed: Sequence[str]) -> int:
+    """The candidate that is meant by what follows a command for one. Raises UsageError."""
+    from artbot.review.reading import find_candidate, split_typed
+
+    meant = split_typed(typed)
+    if len(meant) > 1:
+        raise UsageError(f"one at a time: {', '.join(meant)} are {len(meant)}.")
+    return find_candidate(workplace.database, meant[0])
+
+
 def this_author() -> Author:
     """Who sits at this terminal, as far as the machine knows."""
     from artbot.review.decisions import Author
@@ -173,10 +198,12 @@ def candidate_facts(candidate: Candidate, workplace: Workplace) -> dict[str, Any
         "id": candidate.id,
         "name": candidate.name,
         "state": candidate.state,
+        "stars": candidate.stars,
         "batch": candidate.batch.key,
         "file": str(workplace.settings.works / candidate.path) if candidate.path else None,
         "seed": candidate.seed,
         "recipe": candidate.recipe,
+        "parent_ids": [n for n in (candidate.parent_id, candidate.other_parent_id) if n],
         "checkpoint": {"name": candidate.checkpoint.name, "sha256": candidate.checkpoint_sha256},
         "image_sha256": candidate.image_sha256,
         "width": candidate.width,

@@ -1,4 +1,4 @@
-"""`artbot approve`, `artbot reject`, `artbot undo`."""
+"""`artbot approve`, `reject`, `later`, `star`, `undo`, `redo`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from artbot.cli.common import (
+    IDS_HELP,
     candidate_facts,
     goes_out_words,
     json_option,
@@ -21,7 +22,9 @@ from artbot.cli.common import (
     with_workplace,
     zone_of,
 )
-from artbot.domain.delivery import WAITING
+from artbot.domain.candidate import MOST_STARS, CandidateState, decision_words, stars_words
+from artbot.domain.delivery import WAITING, DeliveryState
+from artbot.domain.slots import TIMES, Turn, When, parse_when
 from artbot.errors import ArtbotError, UsageError
 from artbot.redaction import redact
 from artbot.workplace import Workplace
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 _IDS = click.argument("ids", metavar="ID…", nargs=-1, required=True)
 
 
-@click.command("approve")
+@click.command("approve", epilog=IDS_HELP)
 @_IDS
 @click.option("--title", help="Its title.  [default: the draft in [texts]]")
 @click.option("--alt", help="Text for people who do not see the picture.  [default: the draft]")
@@ -47,6 +50,13 @@ _IDS = click.argument("ids", metavar="ID…", nargs=-1, required=True)
     metavar="NAME",
     help="Only there; may be repeated.  [default: every channel]",
 )
+@click.option(
+    "--at",
+    default="next",
+    show_default=True,
+    metavar="next|now|TIME",
+    help=f"When it goes out on all of them: now, {TIMES}.",
+)
 @json_option
 @with_workplace
 def approve_command(
@@ -59,20 +69,20 @@ def approve_command(
     warning: str | None,
     language: str | None,
     channels: tuple[str, ...],
+    at: str,
     as_json: bool,
 ) -> None:
     """Approve candidates: each will be published once on every channel, after the undo time, or at the next
-    free slot of the channel's queue."""
+    free slot of the channel's queue. With --at: when you say."""
     from artbot.review.decisions import Words, approve
 
-    if len(ids) > 1 and (title is not None or alt is not None):
-        raise UsageError("--title and --alt describe one picture: approve the others separately.")
+    when, author = _when(at), this_author()
     words = Words(title, alt, caption, hashtags, warning, language)
-    author = this_author()
+    meant = _meant(workplace, ids)
+    _check_one_picture(meant, {"--title": title, "--alt": alt})
     decided = _each(
-        workplace,
-        ids,
-        lambda number: approve(workplace.review, number, author, words, channels or None),
+        meant,
+        lambda number: approve(workplace.review, number, author, words, channels or None, when),
     )
 
     keeper, zone = kept_by(workplace), zone_of(workplace)
@@ -102,7 +112,24 @@ def _going(
     return f"{delivery.channel} {goes_out_words(delivery, workplace.clock(), zone)}"
 
 
-@click.command("reject")
+def _when(text: str) -> When:
+    try:
+        return parse_when(text)
+    except ValueError as error:
+        raise UsageError(f"{error} Or: {Turn.NOW}.") from error
+
+
+def _check_one_picture(meant: _Meant, options: dict[str, str | None]) -> None:
+    """Raises UsageError for several pictures that would get the same words."""
+    given = " and ".join(option for option, text in options.items() if text is not None)
+    if given and len(meant.numbers) > 1:
+        verb = "describe" if " and " in given else "describes"
+        raise UsageError(
+            f"{given} {verb} one picture, and these are {len(meant.numbers)}: approve each separately."
+        )
+
+
+@click.command("reject", epilog=IDS_HELP)
 @_IDS
 @json_option
 @with_workplace
@@ -111,27 +138,119 @@ def reject_command(workplace: Workplace, ids: tuple[str, ...], as_json: bool) ->
     from artbot.review.decisions import reject
 
     author = this_author()
-    decided = _each(workplace, ids, lambda number: reject(workplace.review, number, author))
+    meant = _meant(workplace, ids)
+    decided = _each(meant, lambda number: reject(workplace.review, number, author))
     _finish(workplace, decided, lambda c: f"{c.id} ({c.name}) is rejected", as_json)
 
 
-@click.command("undo")
+@click.command("later", epilog=IDS_HELP)
+@_IDS
+@json_option
+@with_workplace
+def later_command(workplace: Workplace, ids: tuple[str, ...], as_json: bool) -> None:
+    """Put candidates off: you have looked, and decide another time.
+
+    `artbot review` lists them after those nobody has looked at. They are approved and rejected as all others.
+    """
+    from artbot.review.decisions import put_off
+
+    author = this_author()
+    meant = _meant(workplace, ids)
+    decided = _each(meant, lambda number: put_off(workplace.review, number, author))
+    _finish(workplace, decided, lambda c: f"{c.id} ({c.name}) is put off until later", as_json)
+
+
+@click.command("star", epilog=IDS_HELP)
+@_IDS
+@click.option(
+    "--stars",
+    type=click.IntRange(0, MOST_STARS),
+    required=True,
+    help="So many; 0 takes them away.",
+)
+@json_option
+@with_workplace
+def star_command(workplace: Workplace, ids: tuple[str, ...], stars: int, as_json: bool) -> None:
+    """Give candidates stars, for yourself: they decide nothing, and are not published."""
+    from artbot.review.decisions import give_stars
+
+    author = this_author()
+    meant = _meant(workplace, ids)
+    decided = _each(meant, lambda number: give_stars(workplace.review, number, stars, author))
+    _finish(workplace, decided, lambda c: f"{c.id} ({c.name}) has {stars_words(c.stars)}", as_json)
+
+
+@click.command("undo", epilog=IDS_HELP)
 @click.argument("ids", metavar="[ID…]", nargs=-1)
 @json_option
 @with_workplace
 def undo_command(workplace: Workplace, ids: tuple[str, ...], as_json: bool) -> None:
     """Take back the last decision, or the last one on each ID.
 
-    Again and again takes back the ones before. A work that has gone out, or may have, stays approved.
+    Again and again takes back the ones before. A work that has gone out, or may have, stays approved. What was
+    taken back by mistake comes again with `artbot redo`.
     """
     from artbot.review.decisions import undo
 
     author = this_author()
     if ids:
-        decided = _each(workplace, ids, lambda number: undo(workplace.review, number, author))
+        meant = _meant(workplace, ids)
+        decided = _each(meant, lambda number: undo(workplace.review, number, author))
     else:
         decided = _Decided(done=[undo(workplace.review, None, author).id])
-    _finish(workplace, decided, lambda c: f"{c.id} ({c.name}) is {c.state} again", as_json)
+    _finish(workplace, decided, _again, as_json)
+
+
+@click.command("redo", epilog=IDS_HELP)
+@click.argument("ids", metavar="[ID…]", nargs=-1)
+@json_option
+@with_workplace
+def redo_command(workplace: Workplace, ids: tuple[str, ...], as_json: bool) -> None:
+    """Take back the last undo, or the last one on each ID, while nothing else was decided since.
+
+    Again and again takes back the undos before. An approval comes back with its words, its channels and the times
+    that you gave it, where they are still to come and free; else it takes the next free slot.
+    """
+    from artbot.review.decisions import redo
+
+    author = this_author()
+    if ids:
+        meant = _meant(workplace, ids)
+        decided = _each(meant, lambda number: redo(workplace.review, number, author))
+    else:
+        decided = _Decided(done=[redo(workplace.review, None, author).id])
+    keeper, zone = kept_by(workplace), zone_of(workplace)
+
+    def tell(candidate: Candidate) -> str:
+        last = candidate.decisions[-1]
+        if last.was == last.now or candidate.state != CandidateState.APPROVED:
+            return _again(candidate)
+        going = [
+            _going(delivery, keeper(delivery), zone(delivery), workplace)
+            for delivery in candidate.deliveries
+            if delivery.state != DeliveryState.CANCELLED
+        ]
+        return f"{_again(candidate)}: {'; '.join(going) or 'it goes nowhere'}"
+
+    _finish(workplace, decided, tell, as_json)
+
+
+def _again(candidate: Candidate) -> str:
+    """After something was taken back."""
+    last = candidate.decisions[-1]
+    verb = "has" if last.was == last.now else "is"
+    what = decision_words(last.was, last.now, last.stars)
+    return f"{candidate.id} ({candidate.name}) {verb} {what} again"
+
+
+@dataclass
+class _Meant:
+    """What a person named."""
+
+    numbers: dict[int, str] = field(default_factory=dict)
+    """Of the candidates, each with what it is called in a message."""
+    errors: list[tuple[str, ArtbotError]] = field(default_factory=list)
+    """What means none."""
 
 
 @dataclass
@@ -142,14 +261,27 @@ class _Decided:
     errors: list[tuple[str, ArtbotError]] = field(default_factory=list)
 
 
-def _each(workplace: Workplace, ids: tuple[str, ...], act: Callable[[int], Candidate]) -> _Decided:
-    """Decide each for itself: one that cannot be decided does not hold up the others."""
-    from artbot.review.reading import find_candidate
+def _meant(workplace: Workplace, ids: tuple[str, ...]) -> _Meant:
+    from artbot.review.reading import find_candidates, split_typed
 
-    decided = _Decided()
-    for typed in dict.fromkeys(ids):
+    meant = _Meant()
+    for typed in split_typed(ids):
         try:
-            decided.done.append(act(find_candidate(workplace.database, typed)).id)
+            found = find_candidates(workplace.database, typed)
+        except ArtbotError as error:
+            meant.errors.append((typed, error))
+            continue
+        for number in found:
+            meant.numbers.setdefault(number, typed if len(found) == 1 else str(number))
+    return meant
+
+
+def _each(meant: _Meant, act: Callable[[int], Candidate]) -> _Decided:
+    """Decide each for itself: one that cannot be decided does not hold up the others."""
+    decided = _Decided(errors=list(meant.errors))
+    for number, typed in meant.numbers.items():
+        try:
+            decided.done.append(act(number).id)
         except ArtbotError as error:
             decided.errors.append((typed, error))
     return decided

@@ -6,20 +6,22 @@ from dataclasses import asdict
 
 import click
 
-from artbot.cli.common import json_option, print_json, with_workplace
+from artbot.cli.common import ID_HELP, id_argument, json_option, print_json, the_one, with_workplace
 from artbot.workplace import Workplace
 
 
-@click.command("explain")
-@click.argument("typed", metavar="ID")
+@click.command("explain", epilog=ID_HELP)
+@id_argument
 @json_option
 @with_workplace
-def explain_command(workplace: Workplace, typed: str, as_json: bool) -> None:
-    """One work's whole story in the order it happened, from the batch to every attempt to send it."""
-    from artbot.review.reading import find_candidate
+def explain_command(workplace: Workplace, typed: tuple[str, ...], as_json: bool) -> None:
+    """What happened to one work, step by step in its order, from the batch to every attempt to send it.
+
+    What it is now, with its words, its seed and its recipe: artbot show.
+    """
     from artbot.upkeep.story import tell
 
-    work, events = tell(workplace.database, find_candidate(workplace.database, typed))
+    work, events = tell(workplace.database, the_one(workplace, typed))
     if as_json:
         print_json(
             {

@@ -45,10 +45,16 @@ SECTIONS: dict[str, dict[str, _Entry]] = {
     },
     "Choose": {
         "review": _Entry("review", "List what waits and make a contact sheet."),
-        "show": _Entry("show", "One candidate's whole story."),
+        "show": _Entry("show", "What one candidate is, and how it stands."),
         "approve": _Entry("decide", "Approve candidates: they will be published."),
         "reject": _Entry("decide", "Reject candidates; their files stay."),
+        "later": _Entry("decide", "Put candidates off: decide another time."),
+        "star": _Entry("decide", "Give candidates stars."),
         "undo": _Entry("decide", "Take back the last decision."),
+        "redo": _Entry("decide", "Take back the last undo."),
+        "vary": _Entry("children", "More like this: variations of a candidate."),
+        "breed": _Entry("children", "Pictures between two candidates."),
+        "family": _Entry("children", "Where a candidate comes from, and what came of it."),
     },
     "Publish": {
         "queue": _Entry("queue", "What goes out when; move, hold back, send now."),
@@ -60,7 +66,7 @@ SECTIONS: dict[str, dict[str, _Entry]] = {
     },
     "Look after": {
         "doctor": _Entry("doctor", "Check everything; say what helps where something is wrong."),
-        "explain": _Entry("explain", "One work's whole story, step by step."),
+        "explain": _Entry("explain", "What happened to one work, step by step."),
         "verify": _Entry("verify", "Which work a published picture is, and how sure that is."),
         "db": _Entry("db", "Back up, restore and check the database."),
         "clock": _Entry("clock", "Whether the clock is believed; say that it is right."),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,7 +30,7 @@ from artbot.cli.deliveries import (
 )
 from artbot.domain.channel import ChannelState
 from artbot.domain.delivery import DeliveryState, counted
-from artbot.domain.slots import DAYS, Slot, parse_slot
+from artbot.domain.slots import TIMES, Slot, Turn, moment_of, parse_when
 from artbot.domain.text import plain
 from artbot.errors import UsageError
 from artbot.workplace import Workplace
@@ -100,7 +99,7 @@ def _show(workplace: Workplace, days: int, names: tuple[str, ...], as_json: bool
     "--to",
     required=True,
     metavar="next|TIME",
-    help='next, 18:30, "thu 18:30" or 2026-11-24T18:30, by the clock of the channel\'s zone.',
+    help=f"{TIMES}.",
 )
 @reason_option
 @json_option
@@ -188,45 +187,25 @@ queue_command.add_command(retry_command, "now")
 
 def _parse_time(text: str) -> Slot | datetime | None:
     """None: the next free slot. Raises UsageError."""
-    typed = text.strip()
-    if typed.lower() == "next":
-        return None
     try:
-        if re.fullmatch(r"[\d:]+", typed):
-            return parse_slot(f"daily {typed}")
-        if typed[:3].lower() in DAYS:
-            return parse_slot(typed)
-        moment = datetime.fromisoformat(typed)
-        if moment.tzinfo is None and ":" in typed:
-            return moment
-    except ValueError:
-        pass
-    raise UsageError(
-        f'{text!r} is no time. Write next, 18:30, "thu 18:30" or 2026-11-24T18:30, by the clock of the '
-        "channel's zone."
-    )
+        when = parse_when(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if isinstance(when, Turn):
+        if when == Turn.NOW:
+            raise UsageError(
+                "`move` gives a time to come. To send it now: artbot queue now DELIVERY"
+            )
+        return None
+    return when
 
 
 def _moment(wanted: Slot | datetime, zone: tzinfo | None, now: datetime) -> datetime:
-    """The first such moment that is to come. Raises UsageError for one that no clock will show."""
-    if isinstance(wanted, datetime):
-        try:
-            return _utc(wanted, zone)
-        except (ValueError, OverflowError) as error:
-            raise UsageError(f"there is no such time in UTC as {wanted}.") from error
-    today = now.astimezone(zone).date()
-    days = (today + timedelta(days=n) for n in range(9))
-    moments = (_utc(datetime.combine(d, wanted.at), zone) for d in days if _is_on(wanted, d))
-    return next(moment for moment in moments if moment > now)
-
-
-def _is_on(slot: Slot, day: date) -> bool:
-    return day.weekday() in slot.weekdays
-
-
-def _utc(local: datetime, zone: tzinfo | None) -> datetime:
-    """`zone` None: this machine's."""
-    return (local if zone is None else local.replace(tzinfo=zone)).astimezone(UTC)
+    """Raises UsageError for a time that no clock will show."""
+    try:
+        return moment_of(wanted, zone, now)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 # Showing

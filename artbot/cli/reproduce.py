@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from artbot.cli.common import json_option, print_json, say, with_workplace
+from artbot.cli.common import (
+    ID_HELP,
+    id_argument,
+    json_option,
+    print_json,
+    say,
+    the_one,
+    with_workplace,
+)
 from artbot.errors import NotAllowed, UsageError
 from artbot.workplace import Workplace
 
@@ -16,8 +24,8 @@ if TYPE_CHECKING:
     from db.models import Candidate
 
 
-@click.command("reproduce")
-@click.argument("typed", metavar="ID")
+@click.command("reproduce", epilog=ID_HELP)
+@id_argument
 @click.option(
     "--out",
     "output",
@@ -32,7 +40,11 @@ if TYPE_CHECKING:
 @json_option
 @with_workplace
 def reproduce_command(
-    workplace: Workplace, typed: str, output: Path | None, restore: bool, as_json: bool
+    workplace: Workplace,
+    typed: tuple[str, ...],
+    output: Path | None,
+    restore: bool,
+    as_json: bool,
 ) -> None:
     """Paint a candidate again from its checkpoint, seed and recipe, and compare the pixels.
 
@@ -42,11 +54,11 @@ def reproduce_command(
     With --restore nothing is compared, and painted only what is missing: a file that is whole again
     is taken as it is, and a work that was put aside for its sake is what it was before.
     """
-    from artbot.review.reading import find_candidate, get_candidate
+    from artbot.review.reading import get_candidate
 
     if restore and output is not None:
         raise UsageError("--out and --restore say where the picture goes: give one of them.")
-    candidate = get_candidate(workplace.database, find_candidate(workplace.database, typed))
+    candidate = get_candidate(workplace.database, the_one(workplace, typed))
     if candidate.path is None:
         raise NotAllowed(f"{candidate.name} has no picture yet: it is {candidate.state}.")
     if restore:

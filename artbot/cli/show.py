@@ -5,31 +5,43 @@ from __future__ import annotations
 import click
 
 from artbot.cli.common import (
+    ID_HELP,
     WORDS,
     candidate_facts,
+    id_argument,
     json_option,
     local_time,
     print_json,
     state_words,
+    the_one,
     with_workplace,
 )
+from artbot.domain.candidate import decision_words, stars_words, undos
 from artbot.domain.delivery import WAITING
 from artbot.workplace import Workplace
 
 
-@click.command("show")
-@click.argument("typed", metavar="ID")
+@click.command("show", epilog=ID_HELP)
+@id_argument
 @json_option
 @with_workplace
-def show_command(workplace: Workplace, typed: str, as_json: bool) -> None:
-    """One candidate's whole story: how it was made, what was decided, where it went."""
-    from artbot.review.reading import find_candidate, get_candidate
+def show_command(workplace: Workplace, typed: tuple[str, ...], as_json: bool) -> None:
+    """What one candidate is: how it was painted, its words, what was decided, how each delivery stands.
 
-    candidate = get_candidate(workplace.database, find_candidate(workplace.database, typed))
+    What happened to it step by step, with all that was done to its channels: artbot explain.
+    """
+    from artbot.review.reading import get_candidate
+    from artbot.studio.family import children_of, descent_words
+
+    candidate = get_candidate(workplace.database, the_one(workplace, typed))
+    with workplace.database.read() as session:
+        descent = descent_words(session, candidate)
+        child_ids = [child.id for child in children_of(session, [candidate.id])]
     if as_json:
         print_json(
             {
                 **candidate_facts(candidate, workplace),
+                "child_ids": child_ids,
                 "environment": candidate.environment,
                 "error": candidate.error,
                 "decisions": [
@@ -40,6 +52,7 @@ def show_command(workplace: Workplace, typed: str, as_json: bool) -> None:
                         "by": d.by,
                         "via": d.via,
                         "undoes": d.undoes,
+                        "stars": d.stars,
                     }
                     for d in candidate.decisions
                 ],
@@ -73,13 +86,21 @@ def show_command(workplace: Workplace, typed: str, as_json: bool) -> None:
     now = workplace.clock()
     facts = candidate_facts(candidate, workplace)
     environment = candidate.environment or {}
+    kin = [("descent", descent)] if descent else []
+    if child_ids:
+        listed = " ".join(map(str, child_ids))
+        kin.append(("children", f"{listed} (artbot family {candidate.id})"))
     lines = [
-        ("state", candidate.state),
+        (
+            "state",
+            candidate.state + (f", {stars_words(candidate.stars)}" if candidate.stars else ""),
+        ),
         ("file", facts["file"] or "not painted yet"),
         ("size", f"{candidate.width} x {candidate.height} px" if candidate.width else "-"),
         ("batch", candidate.batch.key),
         ("seed", candidate.seed),
-        ("recipe", ", ".join(f"{k} {v}" for k, v in candidate.recipe.items())),
+        ("recipe", ", ".join(f"{k} {v}" for k, v in candidate.recipe.items() if k != "latent")),
+        *kin,
         ("generator", f"{candidate.checkpoint.name} (sha256 {candidate.checkpoint_sha256[:16]}…)"),
         ("painted", local_time(candidate.rendered_at, now) if candidate.rendered_at else "-"),
         ("with", ", ".join(f"{k} {v}" for k, v in environment.items()) or "-"),
@@ -90,8 +111,11 @@ def show_command(workplace: Workplace, typed: str, as_json: bool) -> None:
     click.echo(f"{candidate.id}  {candidate.name}")
     for name, value in lines:
         click.echo(f"  {name:10} {value}")
+    taken_back = undos((d.id, d.undoes) for d in candidate.decisions)
     for decision in candidate.decisions:
-        what = f"back to {decision.now}" if decision.undoes else decision.now
+        what = decision_words(decision.was, decision.now, decision.stars)
+        if decision.undoes:
+            what = f"back to {what}" if decision.id in taken_back else f"{what} again"
         click.echo(
             f"  {local_time(decision.at, now):>16}  {what}, by {decision.by} ({decision.via})"
         )

@@ -43,7 +43,7 @@ def lines_of(status: Status, now: datetime) -> Lines:
         ("workplace", status.workplace),
         ("worker", status.worker or "none: start `artbot daemon`"),
         *_batches(status, now),
-        ("to review", f"{status.num_pending}" + (" (artbot review)" if status.num_pending else "")),
+        ("to review", _to_review(status)),
         ("going out", _going_out(status, now)),
         ("published", f"{status.num_published}" + (recently if status.num_published else "")),
         ("need you", f"{len(status.needs_you)}"),
@@ -51,6 +51,13 @@ def lines_of(status: Status, now: datetime) -> Lines:
             "", [f"{need.what} ({need.remedy})" for need in status.needs_you], "artbot doctor"
         ),
     ]
+
+
+def _to_review(status: Status) -> str:
+    words = f"{status.num_pending}"
+    if status.num_later:
+        words += f", and {status.num_later} put off until later"
+    return words + (" (artbot review)" if status.num_pending or status.num_later else "")
 
 
 def _batches(status: Status, now: datetime) -> Lines:
@@ -71,6 +78,9 @@ def _batches(status: Status, now: datetime) -> Lines:
     for batch in status.unfinished_batches:
         due = f"{_when(batch.due_at, now)}; " if batch.due_at <= now else ""
         lines.append(("unfinished", f"{batch.key}: {due}{batch.waits_for}"))
+    if status.num_unpainted:
+        asked = f"{status.num_unpainted} asked for by `artbot vary` or `artbot breed`"
+        lines.append(("to paint", f"{asked}; {status.unpainted_wait_for}"))
     lines += [("not made", f"{key}: {why}") for key, why in status.unmade_batches.items()]
     return lines
 

@@ -123,13 +123,18 @@ def _sentence(verdict: Verdict, work: Candidate | None) -> str:
 
 
 def _tell(workplace: Workplace, work: Candidate) -> None:
+    from artbot.studio.family import descent_words
+
     now = workplace.clock()
+    with workplace.database.read() as session:
+        descent = descent_words(session, work)
     lines = [
         ("work", f"{work.id}, {work.state}"),
         ("title", work.title or ""),
         ("alt", work.alt or ""),
         ("generator", f"{work.checkpoint.name} (sha256 {work.checkpoint_sha256[:16]}…)"),
         ("seed", str(work.seed)),
+        ("descent", descent),
         ("painted", local_time(work.rendered_at, now) if work.rendered_at else ""),
         ("approved", local_time(work.approved_at, now) if work.approved_at else ""),
     ]

@@ -1,7 +1,7 @@
 """State machines as data: which state may follow which, and what makes it so.
 
 One table per kind of row. Use cases change a state by `Machine.begin` and `Machine.move` and in no other
-way, the database holds the same moves and refuses others (migrations 0002 and 0006), and docs/states.md is drawn
+way, the database holds the same moves and refuses others (migrations 0002, 0006 and 0007), and docs/states.md is drawn
 from it.
 """
 

@@ -6,9 +6,11 @@ later as they jump, where they repeat it, it is the first of the two.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta, tzinfo
+from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from artbot.domain.calendar import EVERY_DAY
@@ -33,6 +35,67 @@ class Timetable:
 
     slots: tuple[Slot, ...]
     zone: ZoneInfo
+
+
+class Turn(StrEnum):
+    """When a work goes out, where no time is named."""
+
+    NEXT = "next"  # at the next free slot; where there are none, when its undo time is over
+    NOW = "now"
+
+
+@dataclass(frozen=True)
+class AsBefore:
+    """At the time that a person gave it after `since`, if that is to come and free; else as NEXT."""
+
+    since: datetime
+
+
+When = Turn | AsBefore | Slot | datetime
+"""A datetime has no zone: it is told by the clock of each channel's own."""
+TIMES = 'next, 18:30, "thu 18:30" or 2026-11-24T18:30, by the clock of the channel\'s zone'
+
+
+def parse_when(text: str) -> Turn | Slot | datetime:
+    """`next`, `now`, `18:30`, `thu 18:30` or `2026-11-24T18:30`. Raises ValueError."""
+    typed = text.strip()
+    if typed.lower() in (Turn.NEXT, Turn.NOW):
+        return Turn(typed.lower())
+    try:
+        if re.fullmatch(r"[\d:]+", typed):
+            return parse_slot(f"daily {typed}")
+        if typed[:3].lower() in DAYS:
+            return parse_slot(typed)
+        moment = datetime.fromisoformat(typed)
+        if moment.tzinfo is None and ":" in typed:
+            return moment
+    except ValueError:
+        pass
+    raise ValueError(f"{text!r} is no time. Write {TIMES}.")
+
+
+def moment_of(wanted: Slot | datetime, zone: tzinfo | None, now: datetime) -> datetime:
+    """The first such moment that is to come, or the one that is named, aware UTC; `zone` None: this machine's.
+
+    Raises ValueError for one that has no moment in UTC.
+    """
+    if isinstance(wanted, datetime):
+        try:
+            return _utc(wanted, zone)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"there is no such time in UTC as {wanted}.") from error
+    today = now.astimezone(zone).date()
+    days = (today + timedelta(days=n) for n in range(9))
+    moments = (
+        _utc(datetime.combine(day, wanted.at), zone)
+        for day in days
+        if day.weekday() in wanted.weekdays
+    )
+    return next(moment for moment in moments if moment > now)
+
+
+def _utc(local: datetime, zone: tzinfo | None) -> datetime:
+    return (local if zone is None else local.replace(tzinfo=zone)).astimezone(UTC)
 
 
 def parse_slot(text: str) -> Slot:

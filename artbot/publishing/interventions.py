@@ -30,7 +30,7 @@ from artbot.mark import Mark
 from artbot.publishing.acts import Actor as Actor
 from artbot.publishing.acts import log_of_channel, log_of_delivery
 from artbot.publishing.clocks import last_began_at, open_attempts, restored_at
-from artbot.publishing.queue import NO_SLOTS, allot, spread_channel
+from artbot.publishing.queue import NO_SLOTS, allot, make_due, spread_channel
 from artbot.publishing.reading import find_delivery, how_it_is
 from artbot.publishing.standing import get_standing, note_success, stop
 from db.engine import Database
@@ -54,19 +54,11 @@ def retry(database: Database, delivery_id: int, actor: Actor, now: datetime) -> 
                 f"delivery {delivery_id} waits for its picture: {candidate.error}. Make it again: "
                 f"artbot reproduce {candidate.id} --restore"
             )
-        standing = get_standing(session, delivery.channel, now)
-        if standing.state != ChannelState.ACTIVE:
-            raise NotAllowed(
-                f"delivery {delivery_id} waits for its channel: {delivery.channel} is {standing.state}, "
-                f"{standing.reason}. When that is mended: artbot channels resume {delivery.channel}"
-            )
-        standing.rests_until = None
         was = delivery.state
         if was in RETRIABLE:
             DELIVERY.move(delivery, DeliveryState.QUEUED)
             delivery.num_attempts = 0
-        delivery.next_at, delivery.on_hold = now, False
-        log_of_delivery(session, "retry", actor, now, delivery, was)
+        make_due(session, delivery, was, actor, now)
         return delivery
 
 

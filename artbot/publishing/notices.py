@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from artbot.clock import Clock
 from artbot.domain.calendar import CLOCK_TOLERANCE
-from artbot.domain.candidate import BatchState, CandidateState
+from artbot.domain.candidate import UNDECIDED, BatchState, CandidateState
 from artbot.domain.channel import ChannelState
 from artbot.domain.delivery import NEEDS_A_PERSON, DeliveryState
 from artbot.domain.notice import (
@@ -221,7 +221,9 @@ def _batches_ready(session: Session, since: datetime) -> Iterator[_Fact]:
         assert batch.checkpoint is not None
         failed = session.scalar(
             select(func.count()).where(
-                Candidate.batch_id == batch.id, Candidate.state == CandidateState.FAILED
+                Candidate.batch_id == batch.id,
+                Candidate.state == CandidateState.FAILED,
+                Candidate.parent_id.is_(None),
             )
         )
         painter = batch.checkpoint
@@ -337,7 +339,7 @@ def _nothing_approved(session: Session, days: int, now: datetime) -> Iterator[_F
         return
     last = session.scalar(
         select(Decision.at)
-        .where(Decision.now == CandidateState.APPROVED)
+        .where(Decision.now == CandidateState.APPROVED, Decision.was != Decision.now)  # no stars
         .order_by(Decision.id.desc())
         .limit(1)
     )
@@ -360,7 +362,7 @@ def _num_waiting(session: Session) -> int:
 
 
 def _waits() -> Select[int]:
-    return select(func.count()).where(Candidate.state == CandidateState.PENDING)
+    return select(func.count()).where(Candidate.state.in_(UNDECIDED))
 
 
 # Telling

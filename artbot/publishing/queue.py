@@ -16,12 +16,22 @@ from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from artbot.domain.candidate import CandidateState
+from artbot.domain.channel import ChannelState
 from artbot.domain.delivery import WAITING, DeliveryState
-from artbot.domain.slots import Timetable, is_slot, next_free, slots_between
+from artbot.domain.slots import (
+    AsBefore,
+    Timetable,
+    Turn,
+    When,
+    is_slot,
+    moment_of,
+    next_free,
+    slots_between,
+)
 from artbot.errors import NotAllowed, UsageError
 from artbot.publishing.acts import Actor, log_of_delivery
 from artbot.publishing.reading import find_delivery, how_it_is
-from artbot.publishing.standing import is_closed
+from artbot.publishing.standing import get_standing, is_closed
 from db.engine import Database
 from db.models import Candidate, ChannelStatus, Delivery, Intervention
 
@@ -52,6 +62,60 @@ def allot(
             f"every slot of {channel} is taken for ten years; give it more in artbot.toml."
         )
     return found
+
+
+def place(
+    timetables: Mapping[str, Timetable],
+    session: Session,
+    delivery: Delivery,
+    when: When,
+    not_before: datetime,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """Give a delivery that was queued in this transaction its time. `not_before` is the end of its undo time,
+    before which only who chooses a time can have it sent; the log then says that a person did.
+
+    Raises UsageError (a time that is past, or that no clock will show), NotAllowed (another work has that time,
+    every slot is taken, or it is to go out now and its channel is stopped).
+    """
+    timetable = timetables.get(delivery.channel)
+    if isinstance(when, AsBefore):
+        chosen = delivery.next_at if _was_moved_since(delivery, when.since) else None
+        delivery.next_at = not_before
+        is_free = timetable is None or (chosen and _at(session, delivery, chosen) is None)
+        if chosen and chosen > now and is_free:
+            _move(session, delivery, chosen, timetable, actor, now)
+            return
+        when = Turn.NEXT
+    if when == Turn.NOW:
+        make_due(session, delivery, delivery.state, actor, now)
+    elif isinstance(when, Turn):
+        delivery.next_at = allot(timetables, session, delivery.channel, not_before)
+    else:
+        try:
+            at = moment_of(when, timetable.zone if timetable else None, now)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        if at <= now:
+            raise UsageError(f"{when:%Y-%m-%d %H:%M} is past: give a time to come, or now.")
+        if timetable is not None:
+            remedy = "Choose another, or let it take the next free slot."
+            _check_free(session, delivery, at, remedy)
+        _move(session, delivery, at, timetable, actor, now)
+
+
+def make_due(session: Session, delivery: Delivery, was: str, actor: Actor, now: datetime) -> None:
+    """A person wants it sent now, slot or not; it was in state `was`. Raises NotAllowed if its channel is stopped."""
+    standing = get_standing(session, delivery.channel, now)
+    if standing.state != ChannelState.ACTIVE:
+        raise NotAllowed(
+            f"{delivery.candidate.name} waits for its channel: {delivery.channel} is {standing.state}, "
+            f"{standing.reason}. When that is mended: artbot channels resume {delivery.channel}"
+        )
+    standing.rests_until = None
+    delivery.next_at, delivery.on_hold = now, False
+    log_of_delivery(session, "retry", actor, now, delivery, was)
 
 
 def _taken(session: Session, channel: str) -> set[datetime]:
@@ -98,7 +162,11 @@ def move(
                 "to come."
             )
         elif delivery.channel in timetables:
-            _check_free(session, delivery, to)
+            remedy = (
+                "Move that one first, or take the next that is free: "
+                f"artbot queue move {delivery.id} --to next"
+            )
+            _check_free(session, delivery, to, remedy)
         if to != delivery.next_at:
             _move(session, delivery, to, timetables.get(delivery.channel), actor, now)
         return delivery
@@ -118,8 +186,17 @@ def _check_movable(delivery: Delivery) -> None:
         )
 
 
-def _check_free(session: Session, delivery: Delivery, at: datetime) -> None:
-    there = session.scalar(
+def _check_free(session: Session, delivery: Delivery, at: datetime, remedy: str) -> None:
+    there = _at(session, delivery, at)
+    if there is not None:
+        raise NotAllowed(
+            f"that time of {delivery.channel} is taken by delivery {there.id} ({there.candidate.name}). {remedy}"
+        )
+
+
+def _at(session: Session, delivery: Delivery, at: datetime) -> Delivery | None:
+    """Another one that has that time of its channel."""
+    return session.scalar(
         select(Delivery)
         .where(
             _is_queued(), _of(delivery.channel), Delivery.next_at == at, Delivery.id != delivery.id
@@ -127,11 +204,6 @@ def _check_free(session: Session, delivery: Delivery, at: datetime) -> None:
         .options(joinedload(Delivery.candidate))
         .limit(1)
     )
-    if there is not None:
-        raise NotAllowed(
-            f"that time of {delivery.channel} is taken by delivery {there.id} ({there.candidate.name}). "
-            f"Move that one first, or take the next that is free: artbot queue move {delivery.id} --to next"
-        )
 
 
 def hold(database: Database, delivery_id: int, actor: Actor, now: datetime) -> Delivery:
@@ -288,20 +360,24 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
 
 def was_asked_for(delivery: Delivery) -> bool:
     """A person said that it is to go out now."""
-    last = _last_act(delivery)
+    last = _last_act(delivery, delivery.candidate.approved_at)
     return last is not None and last.act in ("retry", "replay")
 
 
 def was_moved(delivery: Delivery) -> bool:
     """A person gave it the time that it has."""
-    last = _last_act(delivery)
+    approved_at = delivery.candidate.approved_at
+    return approved_at is not None and _was_moved_since(delivery, approved_at)
+
+
+def _was_moved_since(delivery: Delivery, approved_at: datetime) -> bool:
+    last = _last_act(delivery, approved_at)
     return last is not None and last.act == "move" and last.via != _BY_ITSELF
 
 
-def _last_act(delivery: Delivery) -> Intervention | None:
+def _last_act(delivery: Delivery, approved_at: datetime | None) -> Intervention | None:
     """What was done last to the delivery since its work was approved."""
     last = delivery.interventions[-1] if delivery.interventions else None
-    approved_at = delivery.candidate.approved_at
     return last if last and approved_at and last.at >= approved_at else None
 
 

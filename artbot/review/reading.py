@@ -1,13 +1,14 @@
-"""What there is to look at: candidates by state, and one candidate's whole story."""
+"""What there is to look at: candidates by state, one with all that belongs to it, and which one a person means."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import joinedload, selectinload
 
-from artbot.domain.candidate import CandidateState
+from artbot.domain.candidate import UNDECIDED, CandidateState
 from artbot.errors import UsageError
 from db.engine import Database
 from db.models import Batch, Candidate, Delivery
@@ -19,13 +20,16 @@ def list_candidates(
     batch: str | None = None,
     limit: int | None = None,
 ) -> list[Candidate]:
-    """Candidates in `states`, newest batch first, in the batch's order; with batch and checkpoint."""
+    """Candidates in `states`, newest batch first, in the batch's order; with batch and checkpoint. Of what is
+    undecided the pending ones come first, as nobody has looked at them."""
+    in_order = (Batch.due_at.desc(), Batch.id.desc(), Candidate.index)
+    unseen_first = (case((Candidate.state == CandidateState.PENDING, 0), else_=1),)
     query = (
         select(Candidate)
         .join(Candidate.batch)
         .where(Candidate.state.in_(states))
         .options(joinedload(Candidate.batch), joinedload(Candidate.checkpoint))
-        .order_by(Batch.due_at.desc(), Batch.id.desc(), Candidate.index)
+        .order_by(*(unseen_first if set(states) == set(UNDECIDED) else ()), *in_order)
         .limit(limit)
     )
     if batch is not None:
@@ -45,20 +49,128 @@ LARGEST_ID = 2**31 - 1
 """PostgreSQL keeps no larger one; whoever types more has mistyped."""
 
 
+_NUMBERS = re.compile(r"([0-9]{1,10})(?: *- *([0-9]{1,10}))?")
+_OF_TODAY = re.compile(r"today:(.*)|(.*) +of +today")
+MOST_NAMED = 3
+
+
+def split_typed(arguments: Sequence[str]) -> list[str]:
+    """What a person typed after a command, one text for each thing that is meant: `3 of today` needs no quotes."""
+    words = list(arguments)
+    split: list[str] = []
+    while words:
+        is_of_today = [word.lower() for word in words[1:3]] == ["of", "today"]
+        taken = 3 if is_of_today else 1
+        split.append(" ".join(words[:taken]))
+        words = words[taken:]
+    return split
+
+
 def find_candidate(database: Database, typed: str) -> int:
-    """The id of the candidate a person means: its number, or its name. Raises UsageError."""
-    found: int | None = None
-    if typed.isascii() and typed.isdigit():
-        found = int(typed[:20])  # Python turns 4,300 digits into a number, and no more
-    elif typed.isprintable():  # else no database could be asked for it
-        with database.read() as session:
-            found = session.scalar(select(Candidate.id).where(Candidate.name == typed))
-    if found is None or found > LARGEST_ID:
+    """The id of the one candidate a person means. Raises UsageError."""
+    found = find_candidates(database, typed)
+    if len(found) > 1:
         raise UsageError(
-            f"there is no candidate {typed!r}. Give numbers with spaces between them, or names; "
-            "`artbot review --all` lists both."
+            f"{typed!r} means {len(found)} candidates. Name one of them: {found[0]}, say."
         )
+    return found[0]
+
+
+def find_candidates(database: Database, typed: str) -> list[int]:
+    """The ids of the candidates a person means, at least one: by number (`12`), range (`3-5`), name or the beginning
+    of one, by their place in the newest batch (`today:3`, `3 of today`, `today:3-5`), or all of it that is
+    undecided (`today`).
+
+    Raises UsageError. Whether a single number is one of a candidate is not asked.
+    """
+    text = typed.strip()
+    if text.lower() == "today":
+        return _of_newest_batch(database, typed, None)
+    if of_today := _OF_TODAY.fullmatch(text.lower()):
+        return _of_newest_batch(database, typed, "".join(of_today.groups("")))
+    if numbers := _numbers(text):
+        first, last = numbers
+        if first > LARGEST_ID:
+            raise _no_candidate(typed)
+        if first == last:
+            return [first]
+        return _some(database, typed, Candidate.id.between(first, min(last, LARGEST_ID)))
+    return [_by_name(database, typed, text)]
+
+
+def _numbers(text: str) -> tuple[int, int] | None:
+    """Of `3` or `3-5`. Raises UsageError for a range that runs backwards."""
+    if (found := _NUMBERS.fullmatch(text)) is None:
+        return None
+    first, last = int(found[1]), int(found[2] or found[1])
+    if last < first:
+        raise UsageError(f"{text!r} runs backwards. Write {last}-{first}.")
+    return first, last
+
+
+def _of_newest_batch(database: Database, typed: str, places: str | None) -> list[int]:
+    with database.read() as session:
+        newest = session.scalar(
+            select(Batch)
+            .where(Batch.checkpoint_sha256.is_not(None))
+            .order_by(Batch.due_at.desc(), Batch.id.desc())
+            .limit(1)
+        )
+    if newest is None:
+        raise UsageError("there is no batch yet. `artbot batch` makes one.")
+    of_it = Candidate.batch_id == newest.id
+    if places is None:
+        undecided = of_it & Candidate.state.in_(UNDECIDED)
+        return _some(database, typed, undecided, f"of {newest.key} nothing is undecided")
+    if (numbers := _numbers(places.strip())) is None:
+        raise _no_candidate(typed)
+    first, last = (min(number, LARGEST_ID) for number in numbers)
+    nobody = f"{newest.key}, the newest batch, has no {places.strip()}"
+    return _some(database, typed, of_it & Candidate.index.between(first, last), nobody)
+
+
+def _some(
+    database: Database, typed: str, condition: ColumnElement[bool], nobody: str | None = None
+) -> list[int]:
+    with database.read() as session:
+        found = list(session.scalars(select(Candidate.id).where(condition).order_by(Candidate.id)))
+    if not found:
+        raise UsageError(f"{nobody}. {_LISTED}") if nobody else _no_candidate(typed)
     return found
+
+
+def _by_name(database: Database, typed: str, text: str) -> int:
+    """The whole name, or a beginning that no other has."""
+    if not text or not text.isprintable():  # no database could be asked for it
+        raise _no_candidate(typed)
+    with database.read() as session:
+        exact = session.scalar(select(Candidate.id).where(Candidate.name == text))
+        if exact is not None:
+            return exact
+        # LIKE knows no case on SQLite, and knows it on PostgreSQL.
+        begins = func.substr(Candidate.name, 1, len(text)) == text
+        beginning = select(Candidate.id, Candidate.name).where(begins)
+        found = session.execute(beginning.order_by(Candidate.name).limit(MOST_NAMED + 1)).all()
+    if not found:
+        raise _no_candidate(typed)
+    if len(found) > 1:
+        names = ", ".join(name for _, name in found[:MOST_NAMED])
+        more = " and more" if len(found) > MOST_NAMED else ""
+        raise UsageError(
+            f"several names begin with {typed!r}: {names}{more}. Type more of the one you mean."
+        )
+    number: int = found[0].id
+    return number
+
+
+def _no_candidate(typed: str) -> UsageError:
+    return UsageError(
+        f"there is no candidate {typed!r}. Give numbers (12, 3-5) with spaces between them, names or the beginning of one, today:3 for the "
+        f"third of the newest batch, or today for all of it that is undecided. {_LISTED}"
+    )
+
+
+_LISTED = "`artbot review --all` lists them."
 
 
 def get_candidate(database: Database, candidate_id: int) -> Candidate:
@@ -75,5 +187,5 @@ def get_candidate(database: Database, candidate_id: int) -> Candidate:
             ],
         )
     if candidate is None:
-        raise UsageError(f"there is no candidate {candidate_id}. `artbot review --all` lists them.")
+        raise UsageError(f"there is no candidate {candidate_id}. {_LISTED}")
     return candidate

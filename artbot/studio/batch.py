@@ -1,5 +1,8 @@
 """Make a batch: choose the generator, write the seeds down, then paint, one committed picture at a time.
 
+Children that its pictures get later (artbot.studio.children) are painted by the same steps, and leave the batch's
+own state as it is.
+
 The order is the promise. Checkpoint sha256, seed and recipe of every candidate are committed before
 any pixel exists; a picture's row is committed after its file is on disk. So whatever is killed
 when, the next call finds a batch it can finish, and finishes the same one.
@@ -13,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from artbot.clock import Clock
@@ -32,15 +35,16 @@ from artbot.files import make_folder, move_into_place, sha256_of_file
 from artbot.studio import registry
 from artbot.studio.choice import choices, is_as_recorded
 from artbot.studio.provenance import Origin
+from artbot.studio.recipes import Recipe
 from artbot.studio.refusals import MAX_REASON, refuse_for_good
 from artbot.studio.registry import CheckpointEntry
 from artbot.studio.render import Devices, Painting, RenderChild, RenderOptions
 from db.engine import Database
 from db.models import Batch, Candidate, Checkpoint
+from trainers.descent import Descent
 from trainers.errors import CheckpointRefused, WeightsRefused
 from trainers.manifest import class_for
 
-RECIPE_VERSION = 1
 MAX_FAILED_STARTS = 2
 """When so many checkpoints could not be loaded although nothing is known against them, it is the machine:
 the batch waits, instead of being painted by ever older generators or keeping the worker for hours."""
@@ -86,10 +90,17 @@ class Listener:
 
 
 def unfinished_batches(database: Database, schedule: str | None = None) -> list[str]:
-    """Keys of the batches (of one schedule) that wait to be made or finished, oldest first."""
+    """Keys of the batches (of one schedule) that wait to be made or finished, or have children that wait to be
+    painted; oldest first."""
+    unpainted = select(Candidate.batch_id).where(Candidate.state == CandidateState.PLANNED)
     query = (
         select(Batch.key)
-        .where(Batch.state.in_([BatchState.PLANNED, BatchState.GENERATING]))
+        .where(
+            or_(
+                Batch.state.in_([BatchState.PLANNED, BatchState.GENERATING]),
+                Batch.id.in_(unpainted),
+            )
+        )
         .order_by(Batch.due_at, Batch.number)
     )
     if schedule is not None:
@@ -101,7 +112,8 @@ def unfinished_batches(database: Database, schedule: str | None = None) -> list[
 def make_batch(
     studio: Studio, key: str, listener: Listener, should_stop: Callable[[], bool]
 ) -> BatchState:
-    """Make or finish the batch of that key; returns the state it is in afterwards.
+    """Make or finish the batch of that key, and paint its pictures' children; returns the state it is in
+    afterwards.
 
     Only the holder of the worker lock may call this. Raises NOT_MADE: a day's own batch waits then, and its
     `reason` says for what. An extra one that was not begun is skipped, unless this was told to stop: who asked
@@ -257,20 +269,15 @@ def _write_plan(studio: Studio, key: str, entry: CheckpointEntry) -> None:
                     name=f"{key}-{index:02d}",
                     seed=seed,
                     checkpoint_sha256=manifest.sha256,
-                    recipe=_recipe(studio, wanted_class or class_for(seed, manifest)),
+                    recipe=Recipe(
+                        Descent(seed),
+                        studio.truncation_psi,
+                        wanted_class or class_for(seed, manifest),
+                    ).to_json(),
                     state=CANDIDATE.begin(CandidateState.PLANNED),
                     planned_at=now,
                 )
             )
-
-
-def _recipe(studio: Studio, class_name: str | None) -> dict[str, object]:
-    """How a seed becomes a picture, besides the generator."""
-    recipe: dict[str, object] = {
-        "version": RECIPE_VERSION,
-        "truncation_psi": studio.truncation_psi,
-    }
-    return recipe | ({"class": class_name} if class_name else {})
 
 
 def _paint_all(
@@ -287,7 +294,7 @@ def _paint_all(
     when another worker took over.
     """
     waiting = _unpainted(studio.database, key)
-    total = _load(studio.database, key).num_candidates
+    total = _num_candidates(studio.database, key)
     folder = studio.works / key
     epoch = studio.database.epoch or 0
     make_folder(folder)
@@ -393,21 +400,22 @@ def _fail_rest(database: Database, key: str, error: str) -> None:
 
 
 def _finish(studio: Studio, key: str) -> BatchState:
-    """Close the batch if nothing is left to paint."""
+    """Close the batch if nothing of its own is left to paint."""
     with studio.database.write() as session:
         batch = session.scalars(select(Batch).where(Batch.key == key)).one()
-        states = [candidate.state for candidate in batch.candidates]
+        states = [candidate.state for candidate in batch.candidates if not candidate.parent_id]
         if batch.state == BatchState.GENERATING and CandidateState.PLANNED not in states:
             failed = states.count(CandidateState.FAILED)
             state = BatchState.PARTIAL if failed < len(states) else BatchState.FAILED
             BATCH.move(batch, state if failed else BatchState.READY)
             batch.finished_at = studio.clock()
+        if states and all(c.state != CandidateState.PLANNED for c in batch.candidates):
             batch.reason = None  # what it waited for, if it did
         return BatchState(batch.state)
 
 
 def _note_failure(database: Database, key: str, error: Exception, was_stopped: bool) -> None:
-    """What the batch waits for. An extra one does not wait: hours later nobody would expect it any more."""
+    """What the batch waits for, or its children. An extra one does not wait: hours later nobody would expect it any more."""
     with database.write() as session:
         batch = session.scalars(select(Batch).where(Batch.key == key)).one()
         batch.reason = str(error)
@@ -418,6 +426,12 @@ def _note_failure(database: Database, key: str, error: Exception, was_stopped: b
 def _load(database: Database, key: str) -> Batch:
     with database.read() as session:
         return session.scalars(select(Batch).where(Batch.key == key)).one()
+
+
+def _num_candidates(database: Database, key: str) -> int:
+    with database.read() as session:
+        of_batch = select(func.count(Candidate.id)).join(Candidate.batch).where(Batch.key == key)
+        return session.scalars(of_batch).one()
 
 
 def _unpainted(database: Database, key: str) -> list[Candidate]:

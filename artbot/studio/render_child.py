@@ -29,7 +29,7 @@ def main() -> None:
     remarks = confine(parent, device)
 
     from trainers import share_the_processor
-    from trainers.errors import CheckpointRefused, DeviceFault, WeightsRefused
+    from trainers.errors import CheckpointRefused, DeviceFault, RecipeRefused, WeightsRefused
 
     share_the_processor()
 
@@ -59,7 +59,7 @@ def main() -> None:
         request = json.loads(line)
         try:
             _answer(answers, _paint(generator, request))
-        except CheckpointRefused as refused:
+        except (CheckpointRefused, RecipeRefused) as refused:
             _answer(answers, {"failed": str(refused)})
         except OSError as error:
             _answer(answers, {"unwritable": str(error)})
@@ -92,10 +92,13 @@ def _words(error: Exception) -> str:
 def _paint(generator: Any, request: dict[str, Any]) -> dict[str, Any]:
     """Render one seed; write the PNG, flushed, to the temporary path the parent chose."""
     from artbot.studio.provenance import encode_png, pixel_sha256
+    from artbot.studio.recipes import read_recipe
 
     origin = request["origin"]
-    recipe = origin["recipe"]
-    pixels = generator.paint(origin["seed"], recipe["truncation_psi"], recipe.get("class"))
+    recipe = read_recipe(origin["seed"], origin["recipe"])
+    pixels = generator.paint(
+        recipe.descent.seed, recipe.truncation_psi, recipe.class_name, recipe.descent.latent
+    )
     png = encode_png(pixels, origin)
     with open(request["path"], "wb") as file:
         file.write(png)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from sqlalchemy.orm import Session
 
-from artbot.domain.candidate import CandidateState
+from artbot.domain.candidate import UNDECIDED, CandidateState
 from artbot.errors import NotAllowed, RenderFailed
 from artbot.files import make_folder, move_into_place
 from artbot.pictures import fault_of, quarantine, reinstate
@@ -124,10 +124,10 @@ def _put_back(
     path, now = studio.works / candidate.path, studio.clock()
     is_same_file = painting.image_sha256 == candidate.image_sha256
     if not is_same_file:
-        waits = candidate.state in (CandidateState.PENDING, CandidateState.QUARANTINED)
+        waits = candidate.state in (*UNDECIDED, CandidateState.QUARANTINED)
         if not waits or candidate.deliveries or candidate.approved_at is not None:
             return Restoration.OTHER_BYTES
-        if candidate.state == CandidateState.PENDING:  # so that the log tells which file was when
+        if candidate.state in UNDECIDED:  # so that the log tells which file was when
             quarantine(session, candidate, f"{path} was lost", "studio", now)
         candidate.image_sha256 = painting.image_sha256
         candidate.num_bytes = painting.num_bytes

@@ -21,10 +21,16 @@ from typing import Any
 
 from sqlalchemy import Row, and_, exists, func, literal_column, or_, select, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import aliased, selectinload
 
 from artbot.domain.calendar import deadline
-from artbot.domain.candidate import CANDIDATE, BatchState, CandidateState
+from artbot.domain.candidate import (
+    CANDIDATE,
+    UNDECIDED,
+    BatchState,
+    CandidateState,
+    stars_words,
+)
 from artbot.domain.channel import ChannelState
 from artbot.domain.delivery import (
     JITTER,
@@ -173,6 +179,7 @@ def check_logs(database: Database) -> Problems:
     for ask in (
         _batches,
         _origins,
+        _descents,
         _removed,
         _approvals,
         _deliveries,
@@ -548,6 +555,7 @@ def _origins(database: Database) -> Problems:
                 Candidate.checkpoint_sha256 == Batch.checkpoint_sha256,
             )
             .join(Candidate.batch)
+            .where(Candidate.parent_id.is_(None))
             .execution_options(yield_per=1000)
         )
         for name, index, seed, key, is_of_its_batch in rows:
@@ -556,6 +564,25 @@ def _origins(database: Database) -> Problems:
             if not is_of_its_batch:
                 problems.append(f"{name} has another generator than its batch")
     return problems
+
+
+def _descents(database: Database) -> Problems:
+    """I3, of children: what each is made from follows from its parents."""
+    from artbot.studio.children import fault_in_descent
+
+    one, other = aliased(Candidate), aliased(Candidate)
+    families = (
+        select(Candidate, one, other)
+        .join(one, Candidate.parent_id == one.id)
+        .outerjoin(other, Candidate.other_parent_id == other.id)
+        .execution_options(yield_per=500)
+    )
+    with database.read() as session:
+        faults = (
+            fault_in_descent(child, [parent for parent in parents if parent is not None])
+            for child, *parents in session.execute(families)
+        )
+        return [fault for fault in faults if fault]
 
 
 def _removed(database: Database) -> Problems:
@@ -574,7 +601,7 @@ def _removed(database: Database) -> Problems:
 
 def _files(workplace: Workplace) -> list[Problem]:
     """I5: what waits or is approved has its file, to the byte."""
-    alive = (CandidateState.PENDING, CandidateState.APPROVED)
+    alive = (*UNDECIDED, CandidateState.APPROVED)
     with workplace.database.read() as session:
         candidates = session.scalars(select(Candidate).where(Candidate.state.in_(alive))).all()
     return picture_problems(workplace, candidates, fault_of) + quarantined_works(workplace)
@@ -608,8 +635,7 @@ def _painted_again(workplace: Workplace) -> list[Problem]:
 
 def _approvals(database: Database) -> Problems:
     """I6, I7: a delivery has an approval of that very picture, whatever the clocks said; an approval its
-    deliveries. Which channels there were then is written down nowhere: that it has one for each is the
-    transaction's work."""
+    deliveries. Which channels there were then, approvals older than migration 0007 do not tell."""
     approval = (
         select(Decision.id)
         .join(Candidate, Candidate.id == Decision.candidate_id)
@@ -635,9 +661,28 @@ def _approvals(database: Database) -> Problems:
     with database.read() as session:
         unapproved = session.scalars(select(Delivery.id).where(~approval.exists())).all()
         nowhere = session.scalars(dead_end).all()
-    return [f"delivery {number} has no approval of its picture" for number in unapproved] + [
-        f"{name} is approved, and goes nowhere though nobody withdrew it" for name in nowhere
-    ]
+        approved = session.execute(
+            select(Candidate.id, Candidate.name, Decision.channels)
+            .join(Candidate.decisions)
+            .where(
+                Candidate.state == CandidateState.APPROVED,
+                Decision.now == CandidateState.APPROVED,
+                Decision.was != CandidateState.APPROVED,
+                Decision.channels.is_not(None),
+            )
+        ).all()
+        rows = session.execute(select(Delivery.candidate_id, Delivery.channel))
+        there = {(work, channel) for work, channel in rows}
+    return (
+        [f"delivery {number} has no approval of its picture" for number in unapproved]
+        + [f"{name} is approved, and goes nowhere though nobody withdrew it" for name in nowhere]
+        + [
+            f"{name} was approved for {channel}, and has no delivery there"
+            for work, name, channels in approved
+            for channel in (channels or "").split()
+            if (work, channel) not in there
+        ]
+    )
 
 
 def _deliveries(database: Database) -> Problems:
@@ -676,29 +721,48 @@ def _epochs(database: Database) -> Problems:
     return problems
 
 
+@dataclass(frozen=True)
+class _Told:
+    """What a decision says of its candidate."""
+
+    was: str
+    now: str
+    stars: int
+
+
 def _decisions(database: Database) -> Problems:
-    """I12: the log tells how each candidate came to be what it is, in moves that are allowed."""
-    told: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    """I12: the log tells how each candidate came to be what it is, in moves that are allowed, and to its stars."""
+    told: dict[int, list[_Told]] = defaultdict(list)
     problems = []
     with database.read() as session:
-        for work, was, now in session.execute(
-            select(Decision.candidate_id, Decision.was, Decision.now).order_by(Decision.id)
+        for work, was, now, stars in session.execute(
+            select(Decision.candidate_id, Decision.was, Decision.now, Decision.stars).order_by(
+                Decision.id
+            )
         ):
-            told[work].append((was, now))
-        states = dict(session.execute(select(Candidate.id, Candidate.state)).all())
-    for work, state in states.items():
-        moves = told.get(work, [])
+            told[work].append(_Told(was, now, stars or 0))
+        works = session.execute(select(Candidate.id, Candidate.state, Candidate.stars)).all()
+    for work, state, stars in works:
+        log = told.get(work, [])
         # Decisions begin where the studio's work ends; without any, a work is what the studio left.
-        is_chain = all(a[1] == b[0] for a, b in itertools.pairwise(moves))
-        begins = not moves or moves[0][0] == CandidateState.PENDING
-        ends = moves[-1][1] == state if moves else state in _MADE
+        is_chain = all(a.now == b.was for a, b in itertools.pairwise(log))
+        begins = not log or log[0].was == CandidateState.PENDING
+        ends = log[-1].now == state if log else state in _MADE
         if not (is_chain and begins and ends):
             problems.append(f"candidate {work} is {state}, and the log does not say why")
         problems += [
-            f"candidate {work} went from {was} to {now}"
-            for was, now in moves
-            if not CANDIDATE.allows(was, now)
+            f"candidate {work} went from {one.was} to {one.now}"
+            for one in log
+            if one.was != one.now and not CANDIDATE.allows(one.was, one.now)
         ]
+        # To give stars is a decision of its own, and no other one changes them.
+        given = itertools.pairwise([0, *(one.stars for one in log)])
+        changes = [before != after for before, after in given]
+        ends = (log[-1].stars if log else 0) == stars
+        if not ends or changes != [one.was == one.now for one in log]:
+            problems.append(
+                f"candidate {work} has {stars_words(stars)}, and the log does not say why"
+            )
     return problems
 
 
@@ -742,6 +806,17 @@ def _due(workplace: Workplace) -> Problems:
             )
             .order_by(Delivery.id)
         ).all()
+        unpainted = session.execute(
+            select(Batch.key, Batch.reason, func.count(), func.min(Candidate.planned_at))
+            .join(Candidate.batch)
+            .where(
+                Candidate.state == CandidateState.PLANNED,
+                Candidate.parent_id.is_not(None),
+                Candidate.planned_at < now - LATE,
+            )
+            .group_by(Batch.id)
+            .order_by(Batch.id)
+        ).all()
         cut_off = session.execute(
             select(Delivery.id, Delivery.channel)
             .where(
@@ -750,13 +825,21 @@ def _due(workplace: Workplace) -> Problems:
             )
             .order_by(Delivery.id)
         ).all()
-    return [
-        f"delivery {number} to {channel} has been due since {at:%Y-%m-%d %H:%M} UTC{nobody}"
-        for number, channel, at in late
-    ] + [
-        f"delivery {number} to {channel} was cut off while it was sent{nobody}"
-        for number, channel in cut_off
-    ]
+    return (
+        [
+            f"delivery {number} to {channel} has been due since {at:%Y-%m-%d %H:%M} UTC{nobody}"
+            for number, channel, at in late
+        ]
+        + [
+            f"{count} asked for besides in {key} not painted since {at:%Y-%m-%d %H:%M} UTC"
+            f"{f': {reason}' if reason else ''}{nobody}"
+            for key, reason, count, at in unpainted
+        ]
+        + [
+            f"delivery {number} to {channel} was cut off while it was sent{nobody}"
+            for number, channel in cut_off
+        ]
+    )
 
 
 def _always(remedy: str) -> Callable[[Workplace], str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import or_, select
 
 from artbot.config import ScheduleSettings, SecretReference, Settings
-from artbot.domain.candidate import CandidateState
+from artbot.domain.candidate import UNDECIDED, CandidateState
 from artbot.domain.channel import ChannelState
 from artbot.domain.delivery import NEEDS_A_PERSON, WAITING, DeliveryState, counted
 from artbot.domain.notice import ALERTS, NoticeState
@@ -241,9 +241,7 @@ def missing_pictures(workplace: Workplace) -> list[Problem]:
     going = select(Delivery.candidate_id).where(Delivery.state.in_(WAITING))
     with workplace.database.read() as session:
         works = session.scalars(
-            select(Candidate).where(
-                or_(Candidate.state == CandidateState.PENDING, Candidate.id.in_(going))
-            )
+            select(Candidate).where(or_(Candidate.state.in_(UNDECIDED), Candidate.id.in_(going)))
         ).all()
     return picture_problems(workplace, works, _fault_at_a_glance)
 

@@ -7,6 +7,7 @@ belongs to the story while the work has something to wait for there.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,10 +16,11 @@ from enum import Enum, auto
 from sqlalchemy import or_, select
 from sqlalchemy.orm import joinedload, selectinload
 
-from artbot.domain.candidate import CandidateState
+from artbot.domain.candidate import UNDECIDED, CandidateState, decision_words, undos
 from artbot.domain.channel import ChannelState
 from artbot.domain.delivery import SETTLED, DeliveryState, Outcome
 from artbot.errors import UsageError
+from artbot.studio.family import children_of, descent_words, method_of
 from db.engine import Database
 from db.models import Attempt, Candidate, ChannelStatus, Decision, Delivery, Intervention
 
@@ -46,8 +48,8 @@ class _Turn(Enum):
 
 
 _TURNS_ALL: dict[tuple[str, str], _Turn] = {
-    (CandidateState.PENDING, CandidateState.APPROVED): _Turn.WAITS,
-    (CandidateState.APPROVED, CandidateState.PENDING): _Turn.SETTLED,  # undone
+    **{(was, CandidateState.APPROVED): _Turn.WAITS for was in UNDECIDED},
+    **{(CandidateState.APPROVED, now): _Turn.SETTLED for now in UNDECIDED},  # undone
 }
 """By a decision: what becomes of the deliveries there are."""
 _OF_CHANNELS = (_Turn.STOPPED, _Turn.RESUMED, _Turn.HELD_UP)
@@ -93,6 +95,8 @@ def tell(database: Database, candidate_id: int) -> tuple[Candidate, list[Event]]
             raise UsageError(
                 f"there is no candidate {candidate_id}. `artbot review --all` lists them."
             )
+        descent = descent_words(session, work)
+        children = children_of(session, [work.id])
         channels = [delivery.channel for delivery in work.deliveries]
         done = session.scalars(
             select(Intervention)
@@ -106,7 +110,7 @@ def tell(database: Database, candidate_id: int) -> tuple[Candidate, list[Event]]
             select(ChannelStatus).where(ChannelStatus.name.in_(channels))
         ).all()
     decided, queued = _decided(work)
-    logs = [_Log([*_made(work), *decided])]
+    logs = [_Log([*_made(work, descent), *decided]), _Log(_had_children(children))]
     for delivery in work.deliveries:
         begun = queued[delivery.id]
         logs.append(_Log([s for a in delivery.attempts for s in _attempted(delivery, a)], begun))
@@ -116,11 +120,14 @@ def tell(database: Database, candidate_id: int) -> tuple[Candidate, list[Event]]
     return work, [*told, *_to_come(work, standings)]
 
 
-def _made(work: Candidate) -> list[_Step]:
+def _made(work: Candidate, descent: str) -> list[_Step]:
+    """`descent`: empty unless it has parents. Its batch was due before anybody thought of a child."""
     batch = work.batch
     of = f"batch {batch.key} of schedule {batch.schedule}"
     made = f"seed {work.seed}, generator {work.checkpoint.name} ({work.checkpoint_sha256[:12]}…)"
-    if batch.due_at <= work.planned_at:
+    if descent:
+        events = [Event(work.planned_at, "planned", f"{descent}, into {of}; {made}")]
+    elif batch.due_at <= work.planned_at:
         events = [Event(batch.due_at, "due", of), Event(work.planned_at, "planned", made)]
     else:
         events = [Event(work.planned_at, "planned", f"{of}, before it was due; {made}")]
@@ -130,9 +137,18 @@ def _made(work: Candidate) -> list[_Step]:
     return [_Step(event) for event in events]
 
 
+def _had_children(children: Sequence[Candidate]) -> list[_Step]:
+    """Those that were asked for together are told together."""
+    steps = []
+    for at, born in itertools.groupby(children, key=lambda child: child.planned_at):
+        names = ", ".join(f"{child.name} ({method_of(child)})" for child in born)
+        steps.append(_Step(Event(at, "more like it", names)))
+    return steps
+
+
 def _decided(work: Candidate) -> tuple[list[_Step], dict[int, _Step]]:
     """The decisions, each approval with the deliveries it queued; and those by the delivery's id."""
-    approvals = [d for d in work.decisions if d.now == CandidateState.APPROVED]
+    approvals = [d for d in work.decisions if d.now == CandidateState.APPROVED != d.was]
     made_by: dict[int, list[Delivery]] = {}
     for delivery in work.deliveries:
         # In one transaction, a moment later. Only a work approved before there was a channel waits longer.
@@ -150,17 +166,22 @@ def _decided(work: Candidate) -> tuple[list[_Step], dict[int, _Step]]:
             steps.append(queued[delivery.id])
 
     queue(made_by.get(0, []))
+    taken_back = undos((d.id, d.undoes) for d in work.decisions)
     for decision in work.decisions:
-        steps.append(_decision(decision, has_deliveries=bool(queued)))
+        is_undo = decision.id in taken_back
+        steps.append(_decision(decision, is_undo, has_deliveries=bool(queued)))
         queue(made_by.get(decision.id, []))
     return steps, queued
 
 
-def _decision(decision: Decision, has_deliveries: bool) -> _Step:
-    words = f"by {decision.by} ({decision.via}), was {decision.was}"
-    words += ", taking back what was decided" if decision.undoes else ""
+def _decision(decision: Decision, is_undo: bool, has_deliveries: bool) -> _Step:
+    is_stars = decision.was == decision.now
+    what = decision_words(decision.was, decision.now, decision.stars) if is_stars else decision.now
+    words = f"by {decision.by} ({decision.via})" + ("" if is_stars else f", was {decision.was}")
+    if decision.undoes:
+        words += ", taking back what was decided" if is_undo else ", taking the undo back"
     turn = _TURNS_ALL.get((decision.was, decision.now)) if has_deliveries else None
-    return _Step(Event(decision.at, decision.now, words), turn or _Turn.NONE)
+    return _Step(Event(decision.at, what, words), turn or _Turn.NONE)
 
 
 def _attempted(delivery: Delivery, attempt: Attempt) -> list[_Step]:

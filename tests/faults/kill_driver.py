@@ -47,7 +47,8 @@ from artbot.publishing.notices import Subscriber, note, tell_due
 from artbot.publishing.outbox import deliver_due
 from artbot.review.decisions import Author, Words, approve
 from artbot.review.sheet import Tile, write_sheet
-from artbot.studio.batch import Listener, make_batch
+from artbot.studio.batch import Listener, make_batch, unfinished_batches
+from artbot.studio.children import Strength, vary
 from artbot.studio.planning import ensure_today
 from artbot.studio.provenance import Origin, encode_png, pixel_sha256
 from artbot.studio.render import Painting, RenderOptions
@@ -56,6 +57,7 @@ from artbot.upkeep.backup import list_backups, make_backup, restore
 from artbot.worker import hold_worker
 from artbot.workplace import Workplace
 from db.engine import open_database
+from db.models import Candidate
 
 BOOT = datetime(2026, 11, 1, tzinfo=UTC)
 """When the machine of these tests was started."""
@@ -103,6 +105,18 @@ def paint(place: Workplace) -> None:
         key = ensure_today(place.database, name, place.settings.schedules[name], place.clock())
         listener = Listener(lambda *_: None, lambda *_: None, lambda *_: None)
         assert make_batch(place.studio, key, listener, lambda: False) == BatchState.READY
+
+
+def have_children(place: Workplace) -> None:
+    """Ask for two like the first work, unless that is done, and paint them."""
+    with place.database.read() as session:
+        asked = session.query(Candidate).filter(Candidate.parent_id == 1).count()
+    if not asked:
+        vary(place.studio, 1, Strength.SUBTLE, 2)
+    with place.work("vary"):
+        for key in unfinished_batches(place.database):
+            listener = Listener(lambda *_: None, lambda *_: None, lambda *_: None)
+            assert make_batch(place.studio, key, listener, lambda: False) == BatchState.READY
 
 
 def decide(place: Workplace) -> None:
@@ -190,6 +204,7 @@ OPERATIONS: dict[str, Callable[[Workplace], None]] = {
     "daemon": live,
     "put-back": put_back_a_picture,
     "sheet": show_all,
+    "children": have_children,
 }
 
 

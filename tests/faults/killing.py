@@ -34,6 +34,7 @@ from artbot.domain.seeds import seed_for
 from artbot.pictures import fault_of, quarantine
 from artbot.publishing.interventions import Actor, resolve
 from artbot.review.decisions import approve
+from artbot.studio.children import seed_of_child
 from artbot.upkeep.backup import check_file, list_backups, make_backup
 from artbot.upkeep.doctor import check_logs
 from db.engine import HEAD, Database, database_url, make_engine, open_database
@@ -55,6 +56,7 @@ from tests.unit.service.kit import (
 )
 from tests.unit.service.test_db import ROWS_OF_0001, old_columns, rows_of, version_of
 from tests.unit.trainers.test_header import safetensors_file
+from trainers.descent import Descent, Vary
 
 LATER = timedelta(hours=1)
 """When it is done again: a delivery that was interrupted is due by then."""
@@ -235,6 +237,30 @@ def check_batch(found: Found) -> None:
         assert [(w.seed, w.state) for w in works] == [
             (seed_for("daily-2026-11-21", i), "pending") for i in (1, 2, 3)
         ]
+        pictures = {f"{w.name}.png": w.image_sha256 for w in works}
+    on_disk = {p.name: p for p in (found.root / "works").rglob("*.png")}
+    assert {n: hashlib.sha256(p.read_bytes()).hexdigest() for n, p in on_disk.items()} == pictures
+
+
+def check_children(found: Found) -> None:
+    """Asked for together or not at all; made from what their parent and their place in its batch give them
+    (check_sound), whatever of them is painted. Their batch is as it was."""
+    with found.database.read() as session:
+        works = session.query(Candidate).order_by(Candidate.index).all()
+        assert [w.state for w in works[:3]] == ["pending"] * 3
+        assert [w.parent_id for w in works[3:]] in ([], [1, 1])
+        assert {w.state for w in works[3:]} <= {"planned", "pending"}
+        assert session.query(Batch).one().state == "ready"
+
+
+def check_children_are_there(found: Found) -> None:
+    """The very ones that there are when nothing is killed."""
+    with found.database.read() as session:
+        works = session.query(Candidate).order_by(Candidate.index).all()
+        seeds = [
+            seed_of_child([works[0].name], Vary(0.25, Descent(works[0].seed)), n) for n in (4, 5)
+        ]
+        assert [(w.seed, w.state) for w in works[3:]] == [(seed, "pending") for seed in seeds]
         pictures = {f"{w.name}.png": w.image_sha256 for w in works}
     on_disk = {p.name: p for p in (found.root / "works").rglob("*.png")}
     assert {n: hashlib.sha256(p.read_bytes()).hexdigest() for n, p in on_disk.items()} == pictures
@@ -456,6 +482,11 @@ OPERATIONS = {
     ),
     "daemon": Operation(
         begin_batch, (check_sound, check_pictures), (check_batch, check_nothing_is_left_over)
+    ),
+    "children": Operation(
+        begin_painted,
+        (check_sound, check_pictures, check_children),
+        (check_children_are_there, check_nothing_is_left_over),
     ),
     "put-back": Operation(
         begin_without_a_picture,

@@ -46,7 +46,7 @@ PARTS = 3
 FIVE = ("batch", "approve", "deliver", "backup", "migrate")
 """The operations whose points are counted."""
 SWEPT = {
-    "sqlite": (*FIVE, "deliver-unrecognised", "restore", "put-back", "sheet"),
+    "sqlite": (*FIVE, "deliver-unrecognised", "restore", "put-back", "sheet", "children"),
     "postgresql": ("batch", "approve", "deliver", "deliver-unrecognised", "daemon"),
 }
 """By kind of database."""

@@ -35,7 +35,9 @@ def test_a_batch_is_painted_from_the_seeds_of_its_key(painted: Place) -> None:
 
 def test_asking_for_the_days_batch_again_changes_nothing(painted: Place) -> None:
     before = painted.files(), painted.sql("SELECT * FROM candidates")
-    assert painted.run("batch").code == 0
+    painted.run("batch").refused(
+        0, "was made before", "nothing is painted now", "--extra", "3 of 3"
+    )
     assert painted.run("daemon", "--once").code == 0
     assert (painted.files(), painted.sql("SELECT * FROM candidates")) == before
 

@@ -227,6 +227,101 @@ def test_undo_takes_back_decision_after_decision(painted: Place) -> None:
     assert len(painted.json("review")["candidates"]) == 3
 
 
+def test_which_one_is_meant_can_be_said_in_many_ways(painted: Place) -> None:
+    name = painted.json("show", "2")["name"]
+    for typed in (["2"], [name], ["today:2"], ["2", "of", "today"], ["2 of today"]):
+        assert painted.json("show", *typed)["id"] == 2, typed
+    painted.run("show", "1-3").refused(2, "'1-3' means 3 candidates. Name one of them: 1, say.")
+    painted.run("show", "1", "2").refused(2, "one at a time: 1, 2 are 2.")
+    painted.run("explain", name[:-2]).refused(2, "several names begin with", "Type more")
+    painted.run("approve", "2-9", "5-4", "1", "of", "today", "--json").refused(2)
+    assert [c["state"] for c in painted.json("review", "list", "--all")] == ["approved"] * 3
+    painted.run("undo", "1-2").refused(0, "1 (", "2 (")
+    painted.run("reject", "today").refused(0, "1 (", "2 (")
+    painted.run("later", "today").refused(2, "nothing is undecided")
+
+
+def test_later_and_stars_are_shown_and_taken_back_and_given_again(painted: Place) -> None:
+    name = painted.json("show", "1")["name"]
+    painted.run("later", "1").refused(0, f"1 ({name}) is put off until later")
+    painted.run("star", "1", "3", "--stars", "4").refused(0, f"1 ({name}) has 4 stars")
+    painted.run("star", "1").refused(2, "--stars")
+    painted.run("star", "1", "--stars", "6").refused(2, "6 is not in the range")
+    lines = painted.run("review", "--list").out.splitlines()[1:]
+    assert [line.split()[:2] for line in lines] == [
+        ["2", "pending"],
+        ["3", "pending"],
+        ["1", "later"],
+    ]
+    assert [line.count("★") for line in lines] == [0, 4, 4]
+    assert "2, and 1 put off until later (artbot review)" in painted.run("status").out
+    painted.run("undo", "1").refused(0, f"1 ({name}) has no stars again")
+    painted.run("undo", "1").refused(0, f"1 ({name}) is pending again")
+    painted.run("redo").refused(0, f"1 ({name}) is put off until later again")
+    painted.run("redo", "1").refused(0, f"1 ({name}) has 4 stars again")
+    painted.run("redo").refused(1, "there is no undo to take back")
+    shown = painted.run("show", "1").out
+    for line in (
+        "later, 4 stars",
+        "put off until later, by",
+        "back to no stars, by",
+        "4 stars again, by",
+    ):
+        assert line in shown, shown
+    assert painted.json("show", "1")["stars"] == 4
+    assert [d["stars"] for d in painted.json("show", "1")["decisions"]] == [0, 4, 0, 0, 0, 4]
+    assert "4 stars       by" in painted.run("explain", "1").out
+    painted.run("star", "1", "--stars", "0").refused(0, "has no stars")
+
+
+def test_the_list_and_the_sheet_can_be_had_alone(painted: Place, tmp_path: Path) -> None:
+    sheet = painted.root / "works/contact-sheet.png"
+    listed = painted.run("review", "list")
+    listed.refused(0, "artbot later 1")
+    assert len(listed.out.splitlines()) == 4
+    assert not sheet.exists()
+    assert painted.run("review", "sheet").out == f"{sheet}\n"
+    assert painted.json("review", "sheet", "--to", str(tmp_path / "s.png"))["sheet"] == str(
+        tmp_path / "s.png"
+    )
+    assert sheet.read_bytes() == (tmp_path / "s.png").read_bytes()
+    painted.run("review", "sheet", "--to", "nowhere/s.png").refused(1, "another place with --to")
+    assert painted.run("review", "show", "1").out == painted.run("show", "1").out
+    painted.run("later", "1-3")
+    assert len(painted.json("review", "list", "--batch", painted.json("show", "1")["batch"])) == 3
+    painted.run("reject", "1-3")
+    painted.run("review", "list").refused(0, "nothing waits for review")
+    assert painted.json("review", "sheet") == {"sheet": None}
+
+
+def test_an_approval_may_say_when(painted: Place, consumer: Consumer) -> None:
+    slots = 'slots = ["daily 12:00"]\ntimezone = "Asia/Kolkata"\n'
+    channel = consumer.channel(10).replace("[publishing]", f"{slots}[publishing]")
+    painted.configure((painted.root / "artbot.toml").read_text() + channel)
+    painted.run("approve", "1", "--at", "2099-12-24T18:00").refused(
+        0, "example on 24 Dec 2099 18:00 (Asia/Kolkata)"
+    )
+    at = painted.json("show", "1")["deliveries"][0]["next_at"]
+    assert at == "2099-12-24T12:30:00.000000Z"
+    painted.run("undo").refused(0, "is pending again")
+    painted.run("redo").refused(0, "is approved again: example on 24 Dec 2099 18:00 (Asia/Kolkata)")
+    painted.run("approve", "2", "--at", "2099-12-24T18:00").refused(1, "is taken by delivery 1")
+    painted.run("approve", "2", "--at", "soon").refused(2, "'soon' is no time. Write next", "now")
+    painted.run("approve", "2", "--at", "2020-01-01T10:00").refused(2, "2020-01-01 10:00 is past")
+    painted.run("approve", "2-3", "--title", "Dusk").refused(
+        2, "--title describes one picture, and these are 2: approve each separately."
+    )
+    painted.run("approve", "2", "3", "--title", "a", "--alt", "b").refused(
+        2, "--title and --alt describe"
+    )
+    painted.run("approve", "2", "--at", "now").refused(0, "example now")
+    assert painted.run("publish").code == 0
+    assert consumer.verdicts() == ["stored"]
+    assert painted.run("doctor", "--quick").code == 0
+    assert " move " in painted.run("explain", "1").out
+    painted.run("queue", "move", "1", "--to", "now").refused(2, "artbot queue now")
+
+
 def test_an_approval_waits_for_the_undo_time_and_can_be_taken_back_within_it(
     painted: Place, consumer: Consumer
 ) -> None:

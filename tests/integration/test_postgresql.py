@@ -150,6 +150,7 @@ def test_a_populated_database_is_brought_to_head_and_keeps_every_row(
     with database.write() as session:
         first = session.get_one(Candidate, 1)
         assert (first.seed, first.recipe) == (9007199254740990, {"ä": 1})
+        assert (first.parent_id, first.other_parent_id) == (None, None)
         first.state = "quarantined"  # a state that the old CHECK did not know
     with pytest.raises(IntegrityError, match="no such move"), database.write() as session:
         session.execute(text("UPDATE deliveries SET state = 'delivered', delivered_at = next_at"))

@@ -19,12 +19,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from artbot.config import AlertSettings, ScheduleSettings
-from artbot.domain.candidate import CandidateState
+from artbot.domain.candidate import UNDECIDED, CandidateState
 from artbot.domain.channel import ChannelState
 from artbot.domain.delivery import FOR_EVER, SETTLED, DeliveryState
 from artbot.domain.notice import NoticeKind
 from artbot.domain.slots import Timetable, parse_slot
-from artbot.errors import ConfigError
+from artbot.errors import ConfigError, UsageError
 from artbot.mark import write_mark
 from artbot.publishing.acts import log_of_channel
 from artbot.publishing.alerts import Fared
@@ -35,9 +35,25 @@ from artbot.publishing.outbox import Outbox, deliver_due, has_due, recover_inter
 from artbot.publishing.queue import hold, move, read_queue, rearrange, release, spread
 from artbot.publishing.reading import count_by_state, get_delivery, list_deliveries
 from artbot.publishing.standing import get_standing, stop
-from artbot.review.decisions import Author, approve, expire, reject, undo
-from artbot.review.reading import find_candidate, get_candidate, list_candidates
+from artbot.review.decisions import (
+    Author,
+    approve,
+    expire,
+    give_stars,
+    put_off,
+    redo,
+    reject,
+    undo,
+)
+from artbot.review.reading import (
+    find_candidate,
+    find_candidates,
+    get_candidate,
+    list_candidates,
+)
 from artbot.status import read_status
+from artbot.studio.batch import unfinished_batches
+from artbot.studio.family import family_of
 from artbot.studio.planning import ensure_due, give_up_on_old
 from artbot.upkeep.needs import unheard_alerts
 from artbot.upkeep.story import tell
@@ -113,13 +129,17 @@ def interrupt_and_recover(workplace: Workplace) -> None:
 
 
 def decide(workplace: Workplace) -> None:
-    """Approve, reject, undo, as people do."""
+    """Approve, reject, give stars, undo, redo, as people do."""
     paint_what_is_due(workplace)
     one, two = (c.id for c in list_candidates(workplace.database, [CandidateState.PENDING])[:2])
     approve(workplace.review, one, ANNA)
     reject(workplace.review, two, ANNA)
-    undo(workplace.review, one, ANNA)
-    undo(workplace.review, None, ANNA)
+    for which in (one, None):
+        undo(workplace.review, which, ANNA)
+        redo(workplace.review, which, ANNA)
+        undo(workplace.review, which, ANNA)
+    put_off(workplace.review, one, ANNA)
+    give_stars(workplace.review, two, 3, ANNA)
 
 
 def send_again(workplace: Workplace) -> None:
@@ -127,6 +147,12 @@ def send_again(workplace: Workplace) -> None:
     since = workplace.clock() - timedelta(days=1)
     actor = Actor("anna", "test")
     replay(workplace.database, "studio", {"studio": FOR_EVER}, since, actor, workplace.clock())
+
+
+def find_by_beginning(workplace: Workplace) -> None:
+    name = get_candidate(workplace.database, 1).name
+    with pytest.raises(UsageError, match="several names begin with"):
+        find_candidate(workplace.database, name[:-1])
 
 
 TIMETABLES = {"studio": Timetable((parse_slot("daily 12:00"),), ZoneInfo("UTC"))}
@@ -196,7 +222,7 @@ def tell_everybody(workplace: Workplace) -> None:
 
 ASKED: dict[str, Callable[[Workplace], object]] = {
     "status": read_status,
-    "review": lambda w: list_candidates(w.database, [CandidateState.PENDING]),
+    "review": lambda w: list_candidates(w.database, UNDECIDED),
     "review of all": lambda w: list_candidates(
         w.database, [CandidateState.PENDING, CandidateState.APPROVED, CandidateState.REJECTED]
     ),
@@ -204,6 +230,10 @@ ASKED: dict[str, Callable[[Workplace], object]] = {
         w.database, [CandidateState.PENDING], batch="daily-2000-01-01"
     ),
     "a candidate by its name": lambda w: find_candidate(w.database, "daily-2000-01-01-01"),
+    "a candidate by the beginning of its name": find_by_beginning,
+    "candidates of today": lambda w: find_candidates(w.database, "today:1-3"),
+    "what is undecided of today": lambda w: find_candidates(w.database, "today"),
+    "a range of candidates": lambda w: find_candidates(w.database, "3-5"),
     "a candidate": lambda w: get_candidate(w.database, 1),
     "deliveries": lambda w: list_deliveries(
         w.database, [state for state in DeliveryState if state not in SETTLED], 200
@@ -222,6 +252,8 @@ ASKED: dict[str, Callable[[Workplace], object]] = {
     "planning": lambda w: ensure_due(
         w.database, {"nightly": ScheduleSettings.model_validate({"at": "23:00"})}, w.clock()
     ),
+    "what is to be painted": lambda w: unfinished_batches(w.database),
+    "a family": lambda w: family_of(w.database, 1),
     "giving up": lambda w: give_up_on_old(w.database, w.clock()),
     "notices": tell_everybody,
     "expiry": lambda w: expire(w.review, 30),

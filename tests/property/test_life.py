@@ -79,7 +79,16 @@ from artbot.publishing.channels import (
 )
 from artbot.publishing.outbox import deliver_due
 from artbot.publishing.work import Work
-from artbot.review.decisions import Words, approve, expire, reject, undo
+from artbot.review.decisions import (
+    Words,
+    approve,
+    expire,
+    give_stars,
+    put_off,
+    redo,
+    reject,
+    undo,
+)
 from artbot.studio.planning import ensure_today, plan_extra
 from artbot.upkeep.backup import make_backup, restore
 from artbot.upkeep.doctor import check_logs
@@ -127,11 +136,12 @@ LATE_FOR_ITS_SLOT = timedelta(minutes=10)
 """Of docs/queue.md: what is due for longer gets a new slot if another work goes out."""
 UNDO_TIME = timedelta(minutes=10)
 MOST_WORKS = 8
+UNDECIDED_ONES = "WHERE state IN ('pending', 'later')"
 IN_MEMORY = next((folder for folder in ("/dev/shm",) if os.access(folder, os.W_OK)), None)
 """Where a flush costs nothing, if there is such a place. Power cuts are no part of these lives."""
 EXAMPLES = {"sqlite": 24, "postgresql": 5}
 """Lives in `make test`, by the kind of database."""
-SEED = 19
+SEED = 21
 """Theirs: with it nearly everything that is EXPECTED comes up on SQLite."""
 LATE = LATE_EFFECT - timedelta(minutes=1)
 MOST_BELIEVED_BACK = timedelta(minutes=8)
@@ -238,6 +248,12 @@ EXPECTED = {
         "reject: refused",
         "undo",
         "undo: refused",
+        "redo",
+        "redo: refused",
+        "put off",
+        "put off: refused",
+        "give stars",
+        "give stars: refused",
         "resolve: posted",
         "resolve: absent",
         "resolve: absent: refused",
@@ -311,20 +327,38 @@ class Decided:
     """By approved work: those chosen for it."""
     withdrawn: set[tuple[str, str]] = field(default_factory=set)
     rejected: set[str] = field(default_factory=set)
+    taken_back: dict[str, Approval] = field(default_factory=dict)
+    """By work whose approval was undone."""
     on_hold: set[tuple[str, str]] = field(default_factory=set)
     given: dict[tuple[str, str], datetime | None] = field(default_factory=dict)
     """By work and channel: the time that a person gave; None: now."""
 
     def take_back(self, work: str) -> None:
-        self.channels.pop(work, None)
         self.rejected.discard(work)
+        times = {to: at for (name, to), at in self.given.items() if name == work}
         for channel in CHANNELS:
             self.let_go(work, channel)
+        self.taken_back[work] = Approval(self.channels.pop(work, set()), times)
+
+    def bring_back(self, work: str, times: Mapping[str, datetime]) -> None:
+        """`times`: by channel, when it goes out now. What a person gave comes back where it is still to be had."""
+        self.channels[work] = self.taken_back[work].channels
+        for channel, at in self.taken_back[work].times.items():
+            if at is not None and at == times.get(channel):
+                self.given[work, channel] = at
 
     def let_go(self, work: str, channel: str) -> None:
         """It is not on hold, and goes out when artbot says."""
         self.on_hold.discard((work, channel))
         self.given.pop((work, channel), None)
+
+
+@dataclass(frozen=True)
+class Approval:
+    """One that was taken back: the channels it was for, and the times that a person gave."""
+
+    channels: set[str]
+    times: dict[str, datetime | None]
 
 
 @dataclass
@@ -578,11 +612,11 @@ class Life(RuleBasedStateMachine):
             self.decided.withdrawn -= {(name, channel) for channel in CHANNELS}
         self.decided.channels[name] = chosen
 
-    @precondition(lambda self: self.ask("SELECT 1 FROM candidates WHERE state = 'pending'"))
+    @precondition(lambda self: self.ask(f"SELECT 1 FROM candidates {UNDECIDED_ONES}"))
     @rule()
     def approve_all(self) -> None:
         """Most steps would find nothing to send."""
-        for (work,) in self.ask("SELECT id FROM candidates WHERE state = 'pending'"):
+        for (work,) in self.ask(f"SELECT id FROM candidates {UNDECIDED_ONES}"):
             self.approve(int(work) - 1, None, None)
 
     @precondition(lambda self: self.num_works())
@@ -598,9 +632,46 @@ class Life(RuleBasedStateMachine):
         work = None if which is None else self.pick(which)[0]
         self.attempt("undo", lambda: self.take_back(work))
 
+    @precondition(lambda self: self.num_works())
+    @rule(which=st.none() | st.integers(0, MOST_WORKS))
+    def redo(self, which: int | None) -> None:
+        work = None if which is None else self.pick(which)[0]
+        try:
+            self.attempt("redo", lambda: self.bring_back(work))
+        except PictureChanged:
+            self.note("approve: picture changed")
+
+    @precondition(lambda self: self.num_works())
+    @rule(which=st.integers(0, MOST_WORKS), stars=st.none() | st.integers(0, 5))
+    def look_at(self, which: int, stars: int | None) -> None:
+        """Give it stars; None: put it off."""
+        work, _, _ = self.pick(which)
+        review = self.place.review
+        if stars is None:
+            self.attempt("put off", lambda: put_off(review, work, ANNA))
+        else:
+            self.attempt("give stars", lambda: give_stars(review, work, stars, ANNA))
+
     def take_back(self, work: int | None) -> None:
         undone = undo(self.place.review, work, ANNA)
-        self.decided.take_back(undone.name)
+        was, now = self.last_move(undone.id)
+        if was == CandidateState.APPROVED != now:
+            self.decided.take_back(undone.name)
+        elif was != now:
+            self.decided.rejected.discard(undone.name)
+
+    def bring_back(self, work: int | None) -> None:
+        redone = redo(self.place.review, work, ANNA)
+        was, now = self.last_move(redone.id)
+        if now == CandidateState.APPROVED != was:
+            self.decided.bring_back(redone.name, {d.channel: d.next_at for d in redone.deliveries})
+        elif now == CandidateState.REJECTED != was:
+            self.decided.rejected.add(redone.name)
+
+    def last_move(self, work: int) -> tuple[Any, ...]:
+        """Of the last decision about it."""
+        newest = f"WHERE candidate_id = {work} ORDER BY id DESC LIMIT 1"
+        return self.ask(f"SELECT was, now FROM decisions {newest}")[0]
 
     @rule(
         by=st.sampled_from(
@@ -777,7 +848,8 @@ class Life(RuleBasedStateMachine):
             queue.move(person.database, self.timetables, number, to, BEN, now)
             self.decided.given[work, channel] = to
         else:
-            undo(person.review, candidate.id, ANNA)
+            while undo(person.review, candidate.id, ANNA).state == CandidateState.APPROVED:
+                pass  # only stars were taken back
             self.decided.take_back(work)
             if meddling == Meddling.REWORD:
                 approve(person.review, candidate.id, ANNA, Words(alt="other words"))

@@ -55,7 +55,7 @@ def test_every_command_in_the_documents_exists_with_its_options(document: Path) 
             words = words[2:]
         command = cli.get_command(context, words[0])
         assert command is not None, f"{document.name}: {text}"
-        if isinstance(command, click.Group) and len(words) > 1:
+        if isinstance(command, click.Group) and len(words) > 1 and words[1][0] != "-":
             command = command.get_command(context, words[1])
             assert command is not None, f"{document.name}: {text}"
         known = {option for parameter in command.params for option in parameter.opts} | {"--help"}

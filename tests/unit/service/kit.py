@@ -12,14 +12,14 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from sqlalchemy import MetaData, select, text
 from sqlalchemy.orm import Session
 
 from artbot.config import TextSettings
@@ -35,13 +35,15 @@ from artbot.publishing.channels.webhook import CHANNEL as WEBHOOK
 from artbot.publishing.channels.webhook import WebhookSender, WebhookSettings
 from artbot.publishing.interventions import Actor
 from artbot.publishing.outbox import Outbox, Sent, deliver_due
-from artbot.publishing.queue import allot
+from artbot.publishing.queue import place
 from artbot.publishing.signatures import SharedSecret
 from artbot.publishing.work import Generator, Picture, Work
 from artbot.review.decisions import Author, Review, approve
-from db.engine import Database
+from db import chain
+from db.engine import Database, database_url, make_engine, migrate
 from db.models import (
     Attempt,
+    Base,
     Batch,
     Candidate,
     ChannelStatus,
@@ -269,6 +271,72 @@ def write_checkpoint(
     return manifest
 
 
+def write_as_of(revision: str, source: Database, where: Path | str) -> dict[str, list[str]]:
+    """A new database of an older schema with what `source` holds, as the artbot of then would have written it:
+    without the columns and tables that came later, and with its own links in the logs. Returns its columns."""
+    if isinstance(where, Path):
+        where.parent.mkdir(parents=True, exist_ok=True)
+    engine = make_engine(database_url(where))
+    migrate(engine, revision)
+    with closing(Database(engine)) as old:
+        known = MetaData()
+        known.reflect(engine)
+        columns = {
+            table.name: known.tables[table.name].columns.keys()
+            for table in Base.metadata.sorted_tables
+            if table.name in known.tables and table.name != "transitions"
+        }
+        with old.write() as target, source.read() as session, _without_triggers(target):
+            for name, there in columns.items():
+                table = known.tables[name]
+                listed = ", ".join(f'"{column}"' for column in there)
+                found = session.execute(text(f"SELECT {listed} FROM {name} ORDER BY 1"))
+                target.execute(table.delete())  # the workplace's row is made by a migration
+                if rows := [dict(row) for row in found.mappings()]:
+                    target.execute(table.insert(), rows)
+                if not old.is_sqlite and "id" in there:
+                    numbers = f"pg_get_serial_sequence('{name}', 'id')"
+                    target.execute(text(f"SELECT setval({numbers}, max(id)) FROM {name}"))
+            for kind in (Decision, Intervention):
+                _link_anew(session, target, kind, columns[kind.__tablename__])
+    return columns
+
+
+def _link_anew(
+    source: Session, target: Session, kind: type[chain.Entry], columns: list[str]
+) -> None:
+    before = None
+    for row in source.scalars(select(kind).order_by(kind.id)):
+        entry = kind(
+            **{name: getattr(row, name) for name in columns if name not in ("id", "chain")}
+        )
+        before = chain.link(before, entry, target)
+        update = text(f"UPDATE {kind.__tablename__} SET chain = :link WHERE id = :id")
+        target.execute(update, {"link": before, "id": row.id})
+
+
+@contextmanager
+def _without_triggers(session: Session) -> Iterator[None]:
+    if session.get_bind().dialect.name == "sqlite":
+        triggers = text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+        found = session.execute(triggers).all()
+        for trigger in found:
+            session.execute(text(f"DROP TRIGGER {trigger.name}"))
+        yield
+        for trigger in found:
+            session.connection().exec_driver_sql(trigger.sql)
+        return
+    tables = session.execute(
+        text("SELECT DISTINCT event_object_table FROM information_schema.triggers")
+    )
+    names = tables.scalars().all()
+    for name in names:
+        session.execute(text(f"ALTER TABLE {name} DISABLE TRIGGER USER"))
+    yield
+    for name in names:
+        session.execute(text(f"ALTER TABLE {name} ENABLE TRIGGER USER"))
+
+
 def run_at_once(*works: Callable[[], object]) -> list[object]:
     """Run all from one starting line, each in its thread; returns results or exceptions, in order."""
     barrier = threading.Barrier(len(works))
@@ -448,7 +516,15 @@ class Desk:
             undo_time=self.undo_time,
             clock=self.clock,
             refusals=self.refusals,
-            goes_out_at=partial(allot, self.timetables),
+            place=lambda session, delivery, when, not_before, author, now: place(
+                self.timetables,
+                session,
+                delivery,
+                when,
+                not_before,
+                Actor(author.by, author.via),
+                now,
+            ),
         )
 
     @property

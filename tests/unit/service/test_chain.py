@@ -225,6 +225,8 @@ FORGERIES: dict[str, dict[str, Any]] = {
         "hashtags": "'another'",
         "warning": "'another'",
         "language": "'another'",
+        "stars": 5,
+        "channels": "'another'",
         '"by"': "'another'",
         "via": "'another'",
         "at": "'2026-11-21T12:00:00.000002Z'",

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from artbot.errors import NotAllowed, Unavailable
 from artbot.publishing.acts import log_of_channel
 from artbot.publishing.outbox import recover_interrupted
 from artbot.publishing.standing import note_failure
-from artbot.review.decisions import reject, undo
+from artbot.review.decisions import approve, give_stars, put_off, redo, reject, undo
+from artbot.upkeep.doctor import check_logs
 from db import chain
 from db.engine import (
     HEAD,
@@ -54,6 +56,7 @@ from tests.unit.service.kit import (
     put,
     run_at_once,
     workplace_row,
+    write_as_of,
 )
 
 MIGRATIONS = Path(db.__file__).parent / "migrations"
@@ -513,10 +516,14 @@ def test_a_database_of_the_first_artbot_keeps_every_row_and_every_reference(old:
         assert session.get_one(Delivery, 1).candidate.decisions[0].by == "anna"
         assert session.get_one(Delivery, 4).attempts[0].epoch == 0
         assert session.query(Delivery.on_hold).distinct().all() == [(False,)]
+        parents = session.query(Candidate.parent_id, Candidate.other_parent_id)
+        assert parents.distinct().all() == [(None, None)]
     for table, column, bad in (
         ("attempts", "delivery_id", 99),
         ("decisions", "candidate_id", 99),
         ("candidates", "batch_id", 99),
+        ("candidates", "parent_id", 99),
+        ("candidates", "other_parent_id", 99),
     ):
         with closing(sqlite3.connect(old)) as connection:
             sql = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,))
@@ -583,6 +590,45 @@ def test_a_log_of_the_second_schema_goes_on_under_this_one(tmp_path: Path) -> No
     check_log_goes_on(path, write_log_of_0002(path))
     assert version_of(path) == HEAD
     assert version_of(path.with_name(f"{path.name}.before-{HEAD}")) == "0002"
+
+
+def test_decisions_of_the_sixth_schema_go_on_under_this_one(
+    database_kind: str, database_at: Path | str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """None of them said anything of stars and channels, and their links stay as they are."""
+    if database_kind == "postgresql":
+        server = request.getfixturevalue("postgresql")
+        database_at = server.url(server.create())
+    works = tmp_path / "works"
+    with closing(open_database(tmp_path / "source.sqlite3")) as source:
+        before = Desk(source, works, SetClock(), channels=("a",))
+        one, two, three = add_works(source, works, 3)
+        for act in (approve, undo, approve):
+            act(before.review, one, ANNA)
+        for act in (reject, undo):
+            act(before.review, two, ANNA)
+        write_as_of("0006", source, database_at)
+    desk = replace(before, database=open_database(database_at))
+    with closing(desk.database):
+        with desk.database.read() as session:
+            assert [row.stars for row in session.query(Candidate)] == [0, 0, 0]
+            found = session.query(Decision).order_by(Decision.id).all()
+            assert [(row.stars, row.channels) for row in found] == [(None, None)] * 5
+            assert chain.first_broken(session, Decision) is None
+        assert redo(desk.review, two, ANNA).state == "rejected"
+        undo(desk.review, one, ANNA)
+        assert redo(desk.review, one, ANNA).state == "approved"
+        assert put_off(desk.review, three, ANNA).state == "later"
+        assert give_stars(desk.review, one, 5, ANNA).stars == 5
+        assert undo(desk.review, one, ANNA).stars == 0
+        for statement, refused in (
+            (f"UPDATE candidates SET stars = 6 WHERE id = {one}", "ck_candidates_stars"),
+            (f"UPDATE candidates SET state = 'failed' WHERE id = {three}", "no such move"),
+            ("UPDATE decisions SET stars = 1", "only ever added to"),
+        ):
+            with pytest.raises(IntegrityError, match=refused), desk.database.write() as session:
+                session.execute(text(statement))
+        assert check_logs(desk.database) == []
 
 
 def test_before_it_is_migrated_a_file_is_copied_as_it_was(old: Path) -> None:

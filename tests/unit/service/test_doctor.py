@@ -16,7 +16,7 @@ from artbot.init import make_workplace
 from artbot.publishing import queue
 from artbot.publishing.channels import open_channel, settings_models
 from artbot.publishing.channels.gallery import GallerySender
-from artbot.review.decisions import approve
+from artbot.review.decisions import approve, expire, give_stars, put_off, redo, reject, undo
 from artbot.upkeep import copying
 from artbot.upkeep.doctor import SILENT, Finding, check_logs, examine
 from artbot.worker import hold_epoch, hold_worker
@@ -103,6 +103,22 @@ def change(database: Database, statement: str) -> None:
 
 
 # Nobody is at work
+
+
+def test_children_that_were_asked_for_and_are_not_painted_are_told(
+    workplace: Workplace, clock: SetClock
+) -> None:
+    add_works(workplace.database, workplace.settings.works)
+    with workplace.database.write() as session:
+        first = session.get_one(Candidate, 1)
+        facts = {n: getattr(first, n) for n in ("batch_id", "checkpoint_sha256", "recipe")}
+        child = Candidate(**facts, index=2, name="two", seed=1, parent_id=1, planned_at=NOON)
+        child.state = "planned"
+        session.add(child)
+    assert problems(workplace, "due work") == []
+    clock.advance(hours=2)
+    told = "1 asked for besides in daily-2026-11-21 not painted since 2026-11-21 12:00 UTC"
+    assert problems(workplace, "due work") == [f"{told}, and nobody is at work"]
 
 
 def test_a_delivery_that_is_overdue_is_told_although_nobody_is_at_work(
@@ -470,6 +486,18 @@ def test_a_delivery_made_before_its_approval_by_the_clock_is_none_either(
             "UPDATE decisions SET image_sha256 = 'another' WHERE id = 1",
             "delivery 1 has no approval of its picture",
         ),
+        (
+            "UPDATE decisions SET channels = 'studio gone' WHERE id = 1",
+            "daily-2026-11-21-01 was approved for gone, and has no delivery there",
+        ),
+        (
+            "UPDATE candidates SET stars = 3 WHERE id = 2",
+            "candidate 2 has 3 stars, and the log does not say why",
+        ),
+        (
+            "UPDATE decisions SET stars = 1 WHERE id = 1",
+            "candidate 1 has no stars, and the log does not say why",
+        ),
     ],
 )
 def test_rows_that_were_changed_past_artbot_are_found(
@@ -482,14 +510,36 @@ def test_rows_that_were_changed_past_artbot_are_found(
     assert told in check_logs(workplace.database)
 
 
-@on_sqlite_only
+def test_whatever_was_decided_the_log_tells_it(workplace: Workplace, clock: SetClock) -> None:
+    review = desk_of(workplace, clock).review
+    one, two, three = add_works(workplace.database, workplace.settings.works, 3)
+    give_stars(review, one, 2, ANNA)
+    put_off(review, one, ANNA)
+    approve(review, one, ANNA)
+    give_stars(review, one, 0, ANNA)
+    for act in (undo, undo, redo, redo, undo):
+        act(review, one, ANNA)
+    put_off(review, two, ANNA)
+    reject(review, two, ANNA)
+    clock.advance(days=8)
+    expire(review, 7)
+    for act in (undo, redo):
+        act(review, three, ANNA)
+    assert check_logs(workplace.database) == []
+    with workplace.database.read() as session:
+        states = [(row.state, row.stars) for row in session.query(Candidate)]
+    assert sorted(states) == [("approved", 2), ("expired", 0), ("rejected", 0)]
+
+
 def test_a_delivery_that_was_removed_is_missed(workplace: Workplace, clock: SetClock) -> None:
     desk = desk_of(workplace, clock)
     desk.channels = ("studio", "friends")
     desk.approve_one()
     assert check_logs(workplace.database) == []
     change(workplace.database, "DELETE FROM deliveries WHERE id = 1")
-    assert check_logs(workplace.database) == ["deliveries: 1 rows were removed"]
+    found = check_logs(workplace.database)
+    assert "daily-2026-11-21-01 was approved for studio, and has no delivery there" in found
+    assert ("deliveries: 1 rows were removed" in found) == workplace.database.is_sqlite
 
 
 def test_a_refusal_that_was_taken_out_of_the_database_is_missed(workplace: Workplace) -> None:

@@ -142,7 +142,7 @@ def test_through_a_channel_that_is_stopped_nothing_is_retried_until_that_is_resu
     before, logged = now_of(desk).state, log(desk)
     with pytest.raises(
         NotAllowed,
-        match=rf"delivery 1 waits for its channel: studio is {state}, it .*: artbot channels resume studio",
+        match=rf"daily-2026-11-21-01 waits for its channel: studio is {state}, it .*: artbot channels resume studio",
     ):
         retry(desk.database, 1, BEN, desk.clock())
     assert (now_of(desk).state, log(desk)) == (before, logged)

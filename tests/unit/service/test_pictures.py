@@ -15,7 +15,7 @@ from PIL import Image
 
 from artbot.errors import PictureChanged, RenderFailed, StorageFailed
 from artbot.pictures import fault_of, quarantine
-from artbot.review.decisions import approve, undo
+from artbot.review.decisions import approve, put_off, undo
 from artbot.studio import reproduce
 from artbot.studio.batch import Studio
 from artbot.studio.provenance import Origin, pixel_sha256
@@ -248,6 +248,14 @@ def test_of_a_work_that_waits_the_same_pixels_in_another_file_are_taken_and_said
     with Image.open(io.BytesIO(picture.read_bytes())) as opened:
         assert np.array_equal(np.asarray(opened), pixels_of(after.name))
     assert approve(desk.review, work, ANNA).state == "approved"
+
+
+def test_what_was_put_off_waits_too_and_is_put_off_again(desk: Desk, repainting: Studio) -> None:
+    (work,) = add_works(desk.database, desk.works)
+    put_off(desk.review, work, ANNA)
+    lose(desk, work)
+    assert restore_file(repainting, work) == Restoration.SAME_PIXELS
+    assert candidate(desk.database, work).state == "later"
 
 
 @pytest.mark.parametrize("is_undone", [False, True])

@@ -1,46 +1,68 @@
-"""Approve, reject, undo, expire: what is decided happens once, whole, and is written down."""
+"""Approve, reject, put off, give stars, undo, redo, expire: what is decided happens once, whole, and is written down."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from artbot.config import TextSettings
-from artbot.domain.candidate import CandidateState
+from artbot.domain.candidate import UNDECIDED, CandidateState
 from artbot.domain.delivery import DeliveryState, delivery_key
-from artbot.errors import NotAllowed, PictureChanged, UsageError
+from artbot.domain.slots import Timetable, Turn, When, parse_slot
+from artbot.errors import NotAllowed, PictureChanged, Stale, UsageError
 from artbot.mark import Mark
 from artbot.pictures import quarantine, reinstate
-from artbot.publishing.interventions import doubt_after_restore, resolve
+from artbot.publishing.interventions import doubt_after_restore, pause_channel, resolve, withdraw
+from artbot.publishing.queue import hold, was_asked_for, was_moved
 from artbot.review import decisions as acts
-from artbot.review.decisions import Author, Review, Words, approve, expire, reject, undo
+from artbot.review.decisions import (
+    Author,
+    Review,
+    Seen,
+    Words,
+    approve,
+    expire,
+    give_stars,
+    put_off,
+    redo,
+    reject,
+    undo,
+)
 from artbot.review.reading import (
     find_candidate,
+    find_candidates,
     get_candidate,
     has_batch,
     list_candidates,
+    split_typed,
 )
 from db.engine import open_database
 from db.models import Attempt, Candidate, Delivery
 from tests.unit.service.kit import (
     ANNA,
+    CHECKPOINT,
     NOON,
+    SATURDAY,
     Desk,
     SetClock,
+    a_batch,
     add_works,
     candidate,
     decisions,
     deliveries,
+    interventions,
     move,
     picture_of,
     png,
+    put,
     run_at_once,
 )
 from tests.unit.service.kit import (
@@ -563,12 +585,431 @@ def test_undo_with_a_number_leaves_the_others_alone(desk: Desk) -> None:
     assert (state(desk, one), state(desk, two)) == ("pending", "rejected")
 
 
-def test_an_undo_is_not_undone(desk: Desk) -> None:
+def test_an_undo_is_not_undone_but_redone(desk: Desk) -> None:
     work = a_work(desk)
     reject(desk.review, work, ANNA)
     undo(desk.review, work, ANNA)
     with pytest.raises(NotAllowed, match="no decision to undo: it is pending"):
         undo(desk.review, work, ANNA)
+    assert redo(desk.review, work, ANNA).state == "rejected"
+
+
+# Redo
+
+
+def test_a_redo_takes_back_the_last_undo_then_the_one_before_and_can_be_undone(desk: Desk) -> None:
+    one, two = add_works(desk.database, desk.works, 2)
+    reject(desk.review, one, ANNA)
+    put_off(desk.review, two, ANNA)
+
+    def states() -> tuple[str, str]:
+        return state(desk, one), state(desk, two)
+
+    for _ in range(3):  # however often
+        assert [undo(desk.review, None, BEN).id for _ in range(2)] == [two, one]
+        assert states() == ("pending", "pending")
+        assert [redo(desk.review, None, BEN).id for _ in range(2)] == [one, two]
+        assert states() == ("rejected", "later")
+    with pytest.raises(NotAllowed, match="there is no undo to take back"):
+        redo(desk.review, None, ANNA)
+    undo(desk.review, None, ANNA)
+    assert states() == ("rejected", "pending")
+
+
+def test_a_redone_approval_has_its_words_its_channels_and_its_key_again(desk: Desk) -> None:
+    desk.channels = ("a", "b", "c")
+    work = a_work(desk)
+    approve(desk.review, work, ANNA)
+    undo(desk.review, work, ANNA)
+    approve(desk.review, work, ANNA, Words(title="Dusk", hashtags="flowers"), ["a", "b"])
+    withdraw(desk.database, 2, RESOLVER, desk.clock())
+    before = {d.channel: (d.state, d.delivery_key) for d in deliveries(desk.database)}
+    assert [s for s, _ in before.values()] == ["queued", "cancelled", "cancelled"]
+    undo(desk.review, work, BEN)
+    desk.clock.advance(minutes=1)
+    again = redo(desk.review, work, BEN)
+    assert (again.title, again.hashtags, again.approved_at) == ("Dusk", "flowers", desk.clock())
+    assert {d.channel: (d.state, d.delivery_key) for d in deliveries(desk.database)} == before
+    assert [d.channels for d in decisions(desk.database)] == [*["a b c"] * 2, "a b", "a", "a"]
+
+
+def test_a_redone_approval_goes_out_when_it_was_to_unless_that_is_past_or_taken(desk: Desk) -> None:
+    desk.undo_time = timedelta(minutes=10)
+    desk.timetables = {"studio": NOONS}
+    one, two = add_works(desk.database, desk.works, 2)
+    approve(desk.review, one, ANNA, when=datetime(2026, 11, 23, 8, 15))
+    undo(desk.review, one, ANNA)
+    desk.clock.advance(seconds=1)
+    redo(desk.review, one, ANNA)
+    assert next_ats(desk) == [datetime(2026, 11, 23, 8, 15, tzinfo=UTC)]
+    with desk.database.read() as session:
+        assert was_moved(session.get_one(Delivery, 1)), "a clock that was wrong would have it moved"
+    undo(desk.review, one, ANNA)
+    approve(desk.review, two, ANNA, when=datetime(2026, 11, 23, 8, 15))
+    redo(desk.review, one, ANNA)
+    assert next_ats(desk)[0] == NOON + timedelta(days=1)
+    undo(desk.review, one, ANNA)
+    desk.clock.advance(days=1)
+    redo(desk.review, one, ANNA)
+    assert next_ats(desk)[0] == NOON + timedelta(days=2)
+
+
+def test_no_time_of_a_wrong_clock_comes_back_with_a_redo(desk: Desk) -> None:
+    desk.clock.advance(days=365)
+    work = desk.approve_one()
+    undo(desk.review, work, ANNA)
+    desk.clock.now = NOON
+    redo(desk.review, work, ANNA)
+    assert next_ats(desk) == [NOON]
+
+
+def test_what_was_on_hold_when_it_was_undone_is_not_when_it_is_redone(desk: Desk) -> None:
+    work = desk.approve_one()
+    hold(desk.database, 1, RESOLVER, desk.clock())
+    undo(desk.review, work, ANNA)
+    redo(desk.review, work, ANNA)
+    assert [(d.state, d.on_hold) for d in deliveries(desk.database)] == [("queued", False)]
+
+
+def test_after_something_else_was_decided_there_is_nothing_to_redo(desk: Desk) -> None:
+    one, two = add_works(desk.database, desk.works, 2)
+    reject(desk.review, one, ANNA)
+    undo(desk.review, one, ANNA)
+    give_stars(desk.review, two, 3, ANNA)
+    said = rf"was decided since the last undo \(.*-02: 3 stars\).* artbot redo {one}"
+    with pytest.raises(NotAllowed, match=said):
+        redo(desk.review, None, ANNA)
+    assert redo(desk.review, one, ANNA).state == "rejected"  # about that one nothing was
+    undo(desk.review, one, ANNA)
+    put_off(desk.review, one, BEN)
+    for which in (one, None):
+        with pytest.raises(NotAllowed, match=r"-01: put off until later\), so there is nothing to"):
+            redo(desk.review, which, ANNA)
+    assert (state(desk, one), state(desk, two)) == ("later", "pending")
+
+
+def test_a_redo_refuses_what_the_approval_would_refuse_now(desk: Desk) -> None:
+    desk.channels = ("a", "b")
+    work = a_work(desk)
+    approve(desk.review, work, ANNA)
+    undo(desk.review, work, ANNA)
+    desk.channels = ("a",)
+    with pytest.raises(NotAllowed, match=r"approved for a, b, and artbot.toml has no b any more"):
+        redo(desk.review, work, ANNA)
+    desk.channels = ("a", "b")
+    desk.refusals = lambda candidate, channels: {"b": "too long"} if candidate.title else {}
+    with pytest.raises(NotAllowed, match="cannot go out like this: b: too long"):
+        redo(desk.review, work, ANNA)
+    desk.refusals = lambda candidate, channels: {}
+    picture_of(desk.database, desk.works, work).write_bytes(png((0, 0, 0)))
+    with pytest.raises(PictureChanged, match="no longer the picture"):
+        redo(desk.review, work, ANNA)
+    assert state(desk, work) == "quarantined"
+
+
+def test_an_approval_that_an_older_artbot_took_back_is_given_anew(desk: Desk) -> None:
+    """It did not note for which channels it was."""
+    work = a_work(desk)
+    approve(desk.review, work, ANNA)
+    undo(desk.review, work, ANNA)
+    with desk.database.write() as session:
+        drop = " ON decisions" if not desk.database.is_sqlite else ""
+        session.execute(text(f"DROP TRIGGER decisions_past{drop}"))
+        session.execute(text("UPDATE decisions SET channels = NULL"))
+    with pytest.raises(NotAllowed, match=rf"older artbot .* artbot approve {work}"):
+        redo(desk.review, work, ANNA)
+
+
+def test_an_expiry_that_was_undone_by_mistake_can_be_redone(desk: Desk) -> None:
+    work = a_work(desk)
+    desk.clock.advance(days=8)
+    expire(desk.review, 7)
+    undo(desk.review, work, ANNA)
+    assert redo(desk.review, work, ANNA).state == "expired"
+    assert undo(desk.review, work, ANNA).state == "pending"
+
+
+# Later
+
+
+def test_what_is_put_off_is_decided_another_time(desk: Desk) -> None:
+    one, two = add_works(desk.database, desk.works, 2)
+    for work in (one, two):
+        put_off(desk.review, work, ANNA)
+        put_off(desk.review, work, BEN)
+    assert log(desk) == [("pending", "later")] * 2
+    assert deliveries(desk.database) == []
+    approve(desk.review, one, ANNA)
+    reject(desk.review, two, ANNA)
+    assert (state(desk, one), state(desk, two)) == ("approved", "rejected")
+
+
+def test_an_undo_leads_back_to_what_it_was_before(desk: Desk) -> None:
+    work = a_work(desk)
+    put_off(desk.review, work, ANNA)
+    for act in (approve, reject):
+        act(desk.review, work, ANNA)
+        assert undo(desk.review, work, ANNA).state == "later"
+    assert [d.state for d in deliveries(desk.database)] == ["cancelled"]
+    assert undo(desk.review, work, ANNA).state == "pending"
+
+
+@pytest.mark.parametrize("was", ["approved", "rejected", "expired", "planned", "failed"])
+def test_what_is_decided_is_not_put_off_in_passing(desk: Desk, was: str) -> None:
+    """The machine has those moves: undo makes them."""
+    (work,) = add_works(desk.database, desk.works, state=was)
+    with pytest.raises(NotAllowed, match=rf"is {was}\."):
+        put_off(desk.review, work, ANNA)
+    assert (state(desk, work), log(desk)) == (was, [])
+
+
+def test_out_of_quarantine_it_is_put_off_as_before(desk: Desk) -> None:
+    work = a_work(desk)
+    put_off(desk.review, work, ANNA)
+    put_aside(desk, work)
+    with pytest.raises(NotAllowed, match=r"quarantined\. gone"):
+        put_off(desk.review, work, ANNA)
+    put_right(desk, work)
+    assert state(desk, work) == "later"
+    assert undo(desk.review, work, ANNA).state == "pending"
+
+
+# Stars
+
+
+def test_stars_are_a_decision_of_their_own_and_change_nothing_else(desk: Desk) -> None:
+    work = a_work(desk)
+    give_stars(desk.review, work, 4, ANNA)
+    give_stars(desk.review, work, 4, BEN)
+    approve(desk.review, work, ANNA, Words(title="Dusk"))
+    given = give_stars(desk.review, work, 5, BEN)
+    assert (given.state, given.stars, given.title) == ("approved", 5, "Dusk")
+    told = [(d.was, d.now, d.stars) for d in decisions(desk.database)]
+    assert told == [
+        ("pending", "pending", 4),
+        ("pending", "approved", 4),
+        ("approved", "approved", 5),
+    ]
+    assert [d.state for d in deliveries(desk.database)] == ["queued"]
+    assert given.row_version == 4
+
+
+def test_undo_takes_stars_back_one_by_one_and_redo_gives_them_again(desk: Desk) -> None:
+    work = a_work(desk)
+    give_stars(desk.review, work, 2, ANNA)
+    approve(desk.review, work, ANNA, Words(title="Dusk"))
+    give_stars(desk.review, work, 5, ANNA)
+
+    def told() -> tuple[str, int, str | None]:
+        found = candidate(desk.database, work)
+        return found.state, found.stars, found.title
+
+    steps = [("approved", 2, "Dusk"), ("pending", 2, None), ("pending", 0, None)]
+    for step in steps:
+        undo(desk.review, work, ANNA)
+        assert told() == step
+    for step in [*reversed(steps[:-1]), ("approved", 5, "Dusk")]:
+        redo(desk.review, work, ANNA)
+        assert told() == step
+    assert [d.state for d in deliveries(desk.database)] == ["queued"]
+
+
+def test_stars_of_a_work_that_has_gone_out_can_be_given_and_taken_back(desk: Desk) -> None:
+    work = desk.approve_one()
+    with desk.database.write() as session:
+        delivery = session.get_one(Delivery, 1)
+        delivery.delivered_at = NOON
+        move(session, delivery, "delivered")
+    give_stars(desk.review, work, 3, ANNA)
+    assert undo(desk.review, work, ANNA).stars == 0
+    assert [d.state for d in deliveries(desk.database)] == ["delivered"]
+
+
+@pytest.mark.parametrize("stars", [-1, 6, 99])
+def test_there_are_five_stars_and_no_more(desk: Desk, stars: int) -> None:
+    work = a_work(desk)
+    with pytest.raises(UsageError, match=rf"{stars} is no number of stars\. Give 1 to 5, or 0"):
+        give_stars(desk.review, work, stars, ANNA)
+    with (
+        pytest.raises(IntegrityError, match="ck_candidates_stars"),
+        desk.database.write() as session,
+    ):
+        session.get_one(Candidate, work).stars = stars
+
+
+@pytest.mark.parametrize("was", ["planned", "failed", "quarantined"])
+def test_what_has_no_picture_gets_no_stars(desk: Desk, was: str) -> None:
+    (work,) = add_works(desk.database, desk.works, state=was)
+    with pytest.raises(NotAllowed, match=rf"is {was}\."):
+        give_stars(desk.review, work, 3, ANNA)
+    assert candidate(desk.database, work).stars == 0
+
+
+# What the person saw
+
+Act = Callable[[Review, int, Author, Seen], Candidate]
+ACTS: dict[str, Act] = {
+    "approve": lambda review, work, who, seen: approve(review, work, who, seen=seen),
+    "reject": reject,
+    "put off": put_off,
+    "give stars": lambda review, work, who, seen: give_stars(review, work, 3, who, seen),
+    "undo": undo,
+    "redo": redo,
+}
+
+
+def seen_now(desk: Desk, work: int) -> Seen:
+    found = candidate(desk.database, work)
+    assert found.image_sha256 is not None
+    return Seen(found.image_sha256, found.row_version)
+
+
+def prepared(desk: Desk) -> dict[str, int]:
+    """By act: a work about which this can be done."""
+    works = dict(zip(ACTS, add_works(desk.database, desk.works, len(ACTS)), strict=True))
+    for act in ("undo", "redo"):
+        give_stars(desk.review, works[act], 1, ANNA)
+    undo(desk.review, works["redo"], ANNA)
+    return works
+
+
+def test_who_decides_about_what_lies_before_them_decides(desk: Desk) -> None:
+    for act, work in prepared(desk).items():
+        num_before = len(log(desk))
+        ACTS[act](desk.review, work, ANNA, seen_now(desk, work))
+        assert len(log(desk)) == num_before + 1, act
+
+
+def test_who_was_overtaken_is_told_by_whom_and_nothing_is_overwritten(desk: Desk) -> None:
+    for act, work in prepared(desk).items():
+        seen = seen_now(desk, work)
+        desk.clock.advance(minutes=3)
+        put_off(desk.review, work, BEN)
+        before = log(desk)
+        at = f"{desk.clock().astimezone():%Y-%m-%d at %H:%M:%S}"
+        what = rf"put off until later, by ben \(other\) on {at}\. Nothing was changed"
+        with pytest.raises(Stale, match=rf"^{work} \(.*-0{work}\) .*{what}"):
+            ACTS[act](desk.review, work, ANNA, seen)
+        assert (log(desk), state(desk, work)) == (before, "later"), act
+
+
+def test_another_picture_than_the_one_that_was_shown_is_not_decided_about(desk: Desk) -> None:
+    for act, work in prepared(desk).items():
+        before = log(desk)
+        seen = replace(seen_now(desk, work), image_sha256="c" * 64)
+        with pytest.raises(Stale, match=rf"another picture than .* artbot show {work}"):
+            ACTS[act](desk.review, work, ANNA, seen)
+        assert log(desk) == before, act
+
+
+def test_also_who_meant_the_same_is_told_that_it_is_done_already(desk: Desk) -> None:
+    work = a_work(desk)
+    seen = seen_now(desk, work)
+    approve(desk.review, work, BEN, seen=seen)
+    undo(desk.review, work, BEN)
+    with pytest.raises(Stale, match=r"pending again, by ben \(other\)"):
+        approve(desk.review, work, ANNA, seen=seen)
+    redo(desk.review, work, BEN)
+    with pytest.raises(Stale, match=r"approved again, by ben"):
+        approve(desk.review, work, ANNA, seen=seen)
+    assert len(deliveries(desk.database)) == 1
+
+
+# When it goes out
+
+NOONS = Timetable((parse_slot("daily 12:00"),), ZoneInfo("UTC"))
+EVENINGS = Timetable((parse_slot("daily 18:30"),), ZoneInfo("Europe/Berlin"))
+
+
+def next_ats(desk: Desk) -> list[datetime]:
+    return [d.next_at for d in deliveries(desk.database)]
+
+
+@pytest.mark.parametrize(
+    ("when", "no_slots", "evenings"),
+    [
+        (Turn.NEXT, "2026-11-21T12:10", "2026-11-21T17:30"),
+        (Turn.NOW, "2026-11-21T12:00", "2026-11-21T12:00"),
+        (parse_slot("daily 12:05"), "2026-11-21T12:05", "2026-11-22T11:05"),
+        (parse_slot("thu 18:30"), "2026-11-26T18:30", "2026-11-26T17:30"),
+        (datetime(2026, 12, 24, 18), "2026-12-24T18:00", "2026-12-24T17:00"),
+    ],
+)
+def test_an_approval_says_when_on_every_channel_by_the_clock_of_each(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, when: When, no_slots: str, evenings: str
+) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    desk.undo_time = timedelta(minutes=10)
+    desk.channels = ("plain", "studio")
+    desk.timetables = {"studio": EVENINGS}
+    approve(desk.review, a_work(desk), ANNA, when=when)
+    assert [f"{at:%Y-%m-%dT%H:%M}" for at in next_ats(desk)] == [no_slots, evenings]
+    acts_of_it = [(i.act, i.by, i.via) for i in interventions(desk.database)]
+    act = "retry" if when == Turn.NOW else "move"
+    assert acts_of_it == [(act, "anna", "test")] * (0 if when == Turn.NEXT else 2)
+    with desk.database.read() as session:
+        for delivery in session.query(Delivery):
+            assert was_asked_for(delivery) == (when == Turn.NOW)
+            assert was_moved(delivery) == (act == "move" and when != Turn.NEXT)
+
+
+@pytest.mark.parametrize(
+    ("when", "error", "said"),
+    [
+        (datetime(2026, 11, 21, 6), UsageError, "2026-11-21 06:00 is past: give a time to come"),
+        (datetime(9999, 12, 31, 23), UsageError, "no such time in UTC"),
+        (datetime(2026, 11, 22, 12), NotAllowed, r"studio is taken by delivery 1 \(.*-01\)"),
+    ],
+)
+def test_a_time_that_cannot_be_had_is_refused_with_the_approval(
+    desk: Desk, when: When, error: type[Exception], said: str
+) -> None:
+    desk.timetables = {"studio": Timetable(NOONS.slots, ZoneInfo("America/New_York"))}
+    one, two = add_works(desk.database, desk.works, 2)
+    approve(desk.review, one, ANNA, when=datetime(2026, 11, 22, 12))
+    with pytest.raises(error, match=said):
+        approve(desk.review, two, ANNA, when=when)
+    assert (state(desk, two), len(deliveries(desk.database))) == ("pending", 1)
+    assert len(log(desk)) == len(interventions(desk.database)) == 1
+
+
+def test_nothing_is_approved_to_go_out_now_through_a_channel_that_is_stopped(desk: Desk) -> None:
+    work = a_work(desk)
+    pause_channel(desk.database, "studio", RESOLVER, desk.clock())
+    with pytest.raises(NotAllowed, match=r"studio is paused.*artbot channels resume studio"):
+        approve(desk.review, work, ANNA, when=Turn.NOW)
+    assert state(desk, work) == "pending"
+    approve(desk.review, work, ANNA)
+    assert state(desk, work) == "approved"
+
+
+def test_an_approved_work_gets_another_time_in_the_queue_and_not_by_approving_it_again(
+    desk: Desk,
+) -> None:
+    work = desk.approve_one()
+    with pytest.raises(NotAllowed, match=r"approved already.* artbot queue move 1 --to TIME"):
+        approve(desk.review, work, ANNA, when=Turn.NOW)
+    assert interventions(desk.database) == []
+    withdraw(desk.database, 1, RESOLVER, desk.clock())
+    with pytest.raises(NotAllowed, match=rf"approved already.* back first: artbot undo {work}"):
+        approve(desk.review, work, ANNA, when=Turn.NOW)
+
+
+def test_a_work_approved_before_there_was_a_channel_goes_out_when_it_is_said(desk: Desk) -> None:
+    desk.channels = ()
+    work = desk.approve_one()
+    desk.channels = ("a",)
+    approve(desk.review, work, ANNA, when=parse_slot("daily 12:05"))
+    assert next_ats(desk) == [NOON + timedelta(minutes=5)]
+
+
+def test_what_may_be_out_already_is_given_no_time(desk: Desk) -> None:
+    desk.recognises_for = None
+    work = a_work(desk)
+    restore(desk)
+    approve(desk.review, work, ANNA, when=datetime(2026, 12, 24, 18))
+    assert [d.state for d in deliveries(desk.database)] == ["uncertain"]
+    assert "move" not in [entry.act for entry in interventions(desk.database)]
 
 
 # Expire
@@ -585,6 +1026,26 @@ def test_what_nobody_decided_about_for_long_enough_expires(desk: Desk) -> None:
     assert (state(desk, one), state(desk, two)) == ("expired", "rejected")
     last = decisions(desk.database)[-1]
     assert (last.was, last.now, last.by, last.via) == ("pending", "expired", "artbot", "daemon")
+
+
+def test_also_what_was_put_off_expires_and_comes_back_put_off(desk: Desk) -> None:
+    """Whoever looks at a work begins its wait anew."""
+    one, two = add_works(desk.database, desk.works, 2)
+    desk.clock.advance(days=6)
+    put_off(desk.review, one, ANNA)
+    give_stars(desk.review, two, 1, ANNA)
+    desk.clock.advance(days=7)
+    assert expire(desk.review, 7) == []
+    desk.clock.advance(seconds=1)
+    assert len(expire(desk.review, 7)) == 2
+    for _ in range(
+        2
+    ):  # of what expired, nothing is taken back but the expiry, and that by name alone
+        with pytest.raises(NotAllowed, match=r"there is no (decision to undo|undo to take back)\."):
+            undo(desk.review, None, ANNA)
+    assert [undo(desk.review, work, ANNA).state for work in (one, two)] == ["later", "pending"]
+    assert undo(desk.review, None, ANNA).stars == 0
+    assert undo(desk.review, None, ANNA).id == one
 
 
 def test_unless_told_otherwise_nothing_ever_expires(desk: Desk) -> None:
@@ -820,7 +1281,166 @@ def test_of_an_approval_and_a_rejection_at_once_exactly_one_wins_and_the_loser_i
     assert len(log(desk)) == len(works)
 
 
+@pytest.mark.parametrize(("one", "other"), [("approve", "reject"), ("put off", "give stars")])
+def test_of_two_faces_that_show_the_same_exactly_one_decides_and_the_other_is_told(
+    desk: Desk, one: str, other: str
+) -> None:
+    review: Review = desk.review
+    works = add_works(desk.database, desk.works, 6)
+    for work in works:
+        seen = seen_now(desk, work)
+        results = run_at_once(
+            lambda work=work, seen=seen: ACTS[one](review, work, ANNA, seen),
+            lambda work=work, seen=seen: ACTS[other](review, work, BEN, seen),
+        )
+        (told,) = [result for result in results if isinstance(result, Exception)]
+        winner = "ben" if results[0] is told else "anna"
+        assert isinstance(told, Stale)
+        assert f"by {winner} (" in str(told)
+    assert len(log(desk)) == len(works)
+
+
+def test_an_undo_is_redone_once_however_many_ask_at_once(desk: Desk) -> None:
+    review: Review = desk.review
+    work = desk.approve_one()
+    for _ in range(4):
+        undo(review, work, ANNA)
+        num_before = len(log(desk))
+        results = run_at_once(
+            *[lambda: redo(review, work, ANNA), lambda: redo(review, None, BEN)] * 2
+        )
+        told = [result for result in results if isinstance(result, Exception)]
+        assert (len(told), {type(one) for one in told} <= {NotAllowed, Stale}) == (3, True), told
+        assert (len(log(desk)), state(desk, work)) == (num_before + 1, "approved")
+    assert [d.state for d in deliveries(desk.database)] == ["queued"]
+
+
 # Looking
+
+
+def test_what_is_undecided_is_listed_with_what_nobody_has_looked_at_first(desk: Desk) -> None:
+    one, two, three = add_works(desk.database, desk.works, 3)
+    put_off(desk.review, one, ANNA)
+    assert [c.id for c in list_candidates(desk.database, UNDECIDED)] == [two, three, one]
+    everything = list_candidates(desk.database, list(CandidateState))
+    assert [c.id for c in everything] == [one, two, three]
+
+
+# Which one a person means
+
+
+@pytest.fixture
+def two_batches(desk: Desk) -> Desk:
+    """Works 1 to 4 of yesterday, 5 to 7 of today."""
+    add_works(desk.database, desk.works, 4)
+    with desk.database.write() as session:
+        today = a_batch(day=SATURDAY + timedelta(days=1))
+        today.due_at = NOON + timedelta(days=1)
+        put(session, today)
+        tomorrow = a_batch(day=SATURDAY + timedelta(days=2), state="planned")
+        tomorrow.due_at = NOON + timedelta(days=2)
+        put(session, tomorrow)
+        for index in (1, 2, 3):
+            row = Candidate(
+                batch_id=today.id,
+                index=index,
+                name=f"{today.key}-{index:02d}",
+                seed=index,
+                checkpoint_sha256=CHECKPOINT,
+                recipe={},
+                state="pending",
+                planned_at=NOON,
+                path="p",
+                image_sha256="i",
+                pixel_sha256="x",
+            )
+            put(session, row)
+    return desk
+
+
+def test_which_ones_a_person_means(two_batches: Desk) -> None:
+    reject(two_batches.review, 6, ANNA)
+    for typed, meant in {
+        "3": [3],
+        " 3 ": [3],
+        "003": [3],
+        "3-5": [3, 4, 5],
+        "3 - 5": [3, 4, 5],
+        "6-99": [6, 7],
+        "4-4": [4],
+        "daily-2026-11-21-02": [2],
+        "daily-2026-11-22-02 ": [6],
+        "today:3": [7],
+        "Today:3": [7],
+        "3 of today": [7],
+        "2-3 of today": [6, 7],
+        "today:1-2": [5, 6],
+        "today": [5, 7],
+        "TODAY": [5, 7],
+    }.items():
+        assert find_candidates(two_batches.database, typed) == meant, typed
+
+
+def test_the_beginning_of_a_name_will_do_where_no_other_begins_so(desk: Desk) -> None:
+    add_works(desk.database, desk.works, 10)
+    assert find_candidate(desk.database, "daily-2026-11-21-1") == 10
+    with pytest.raises(UsageError, match=r"-01, .*-02, .*-03 and more"):
+        find_candidate(desk.database, "daily-2026-11-21-0")
+
+
+def test_what_means_none_or_several_is_said_so(two_batches: Desk) -> None:
+    for typed, said in {
+        "5-3": r"'5-3' runs backwards\. Write 3-5\.",
+        "50-60": "there is no candidate '50-60'",
+        "Daily-2026-11-21-01": "there is no candidate 'Daily",
+        "daily": r"several names begin with 'daily': .*-01, .*-02, .*-03 and more\. Type more",
+        "daily-2026-11-22-": r"several names begin with .*: .*-01, .*-02, .*-03\. Type more",
+        "": "there is no candidate ''",
+        "today:": "there is no candidate 'today:'",
+        "today:x": "there is no candidate 'today:x'",
+        "today:9": r"daily-2026-11-22, the newest batch, has no 9\. `artbot review --all`",
+        "today:9999999999": r"the newest batch, has no 9999999999\.",
+        "x of today": "there is no candidate 'x of today'",
+        "today-": "there is no candidate 'today-'",
+        "daily-2026-11-2%": "there is no candidate",
+        "3-": "there is no candidate '3-'",
+        "٣": "there is no candidate",
+    }.items():
+        with pytest.raises(UsageError, match=said):
+            find_candidates(two_batches.database, typed)
+
+
+def test_a_command_for_one_is_told_that_several_are_meant(two_batches: Desk) -> None:
+    assert find_candidate(two_batches.database, "today:3") == 7
+    for typed in ("3-5", "today"):
+        with pytest.raises(UsageError, match=rf"'{typed}' means 3 candidates\. Name one of them: "):
+            find_candidate(two_batches.database, typed)
+
+
+def test_today_is_told_to_have_nothing_left_or_not_to_be_there(two_batches: Desk) -> None:
+    for work in find_candidates(two_batches.database, "today"):
+        reject(two_batches.review, work, ANNA)
+    with pytest.raises(UsageError, match="of daily-2026-11-22 nothing is undecided"):
+        find_candidates(two_batches.database, "today")
+
+
+def test_without_a_batch_today_means_nothing(desk: Desk) -> None:
+    with pytest.raises(UsageError, match="there is no batch yet"):
+        find_candidates(desk.database, "today:1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["3", "of", "today"], ["3 of today"]),
+        (["1", "3", "Of", "Today", "x"], ["1", "3 Of Today", "x"]),
+        (["3 of today", "of"], ["3 of today", "of"]),
+        (["of", "today"], ["of", "today"]),
+        ([], []),
+    ],
+)
+def test_three_of_today_needs_no_quotes(arguments: list[str], meant: list[str]) -> None:
+    assert split_typed(arguments) == meant
 
 
 def test_works_are_listed_newest_batch_first_in_their_batchs_order(desk: Desk) -> None:

@@ -15,7 +15,7 @@ from artbot.domain.delivery import FOR_EVER
 from artbot.init import make_workplace
 from artbot.publishing.channels import settings_models
 from artbot.publishing.interventions import replay
-from artbot.review.decisions import approve
+from artbot.review.decisions import approve, put_off, reject
 from artbot.status import Status, read_status
 from artbot.studio.planning import ensure_due, ensure_today
 from artbot.worker import hold_worker
@@ -365,6 +365,19 @@ def test_a_work_whose_picture_is_gone_or_in_quarantine_needs_you(made: Made) -> 
         (candidate(made.database, one).name, f"artbot reproduce {one} --restore"),
     ]
     assert candidate(made.database, three).state == "pending"
+
+
+def test_what_is_put_off_is_counted_besides_what_nobody_has_looked_at(made: Made) -> None:
+    one, two, _ = add_works(made.database, made.works, 3)
+    review = made.desk.review
+    assert made.line("to review") == "3 (artbot review)"
+    put_off(review, one, ANNA)
+    assert made.line("to review") == "2, and 1 put off until later (artbot review)"
+    picture_of(made.database, made.works, one).unlink()
+    assert [remedy for _, remedy in made.needs()] == [f"artbot reproduce {one} --restore"]
+    reject(review, one, ANNA)
+    reject(review, two, ANNA)
+    assert (made.status().num_pending, made.status().num_later) == (1, 0)
 
 
 def test_where_works_is_not_mounted_that_needs_you_once(made: Made) -> None:

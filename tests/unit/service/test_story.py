@@ -9,7 +9,7 @@ import pytest
 
 from artbot.errors import UsageError
 from artbot.publishing.interventions import pause_channel, replay, resume_channel
-from artbot.review.decisions import approve, undo
+from artbot.review.decisions import approve, give_stars, put_off, redo, undo
 from artbot.upkeep.story import tell
 from db.models import Candidate
 from tests.unit.service.kit import (
@@ -174,6 +174,41 @@ def test_a_rest_of_its_channel_is_told_with_what_led_to_it(desk: Desk) -> None:
         rest,
     ]
     assert told(desk, waiting[5])[-2] == rest  # it was not even tried
+
+
+def test_stars_later_undo_and_redo_are_told_in_their_words(desk: Desk) -> None:
+    (work,) = add_works(desk.database, desk.works)
+    give_stars(desk.review, work, 1, ANNA)
+    put_off(desk.review, work, ANNA)
+    approve(desk.review, work, ANNA)
+    undo(desk.review, work, ANNA)
+    redo(desk.review, work, ANNA)
+    give_stars(desk.review, work, 3, ANNA)
+    undo(desk.review, work, ANNA)
+    assert told(desk, work)[3:-1] == [
+        "1 star by anna (test)",
+        "later by anna (test), was pending",
+        "approved by anna (test), was later",
+        told(desk, work)[6],
+        "later by anna (test), was approved, taking back what was decided",
+        "approved by anna (test), was later, taking the undo back",
+        "3 stars by anna (test)",
+        "1 star by anna (test), taking back what was decided",
+    ]
+    assert told(desk, work)[6].startswith("queued for studio")
+
+
+def test_what_was_done_to_its_channel_while_a_work_was_put_off_is_no_part_of_it(desk: Desk) -> None:
+    (work,) = add_works(desk.database, desk.works)
+    put_off(desk.review, work, ANNA)
+    approve(desk.review, work, ANNA)
+    undo(desk.review, work, ANNA)
+    desk.clock.advance(minutes=1)
+    pause_channel(desk.database, "studio", BEN, desk.clock())
+    desk.clock.advance(minutes=1)
+    redo(desk.review, work, ANNA)
+    assert whats(desk, work)[3:] == ["later", "approved", "queued", "later", "approved", "next try"]
+    assert told(desk, work)[-2].endswith(", while studio is paused")
 
 
 def test_a_work_nobody_decided_about_has_a_story_too(desk: Desk) -> None:

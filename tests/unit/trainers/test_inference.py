@@ -15,8 +15,10 @@ import safetensors.torch
 import torch
 
 from tests.trainer_fixtures import Studio
+from trainers.descent import Breed, Descent, Vary
 from trainers.errors import CheckpointRefused, DeviceFault, WeightsRefused
 from trainers.inference import LoadedGenerator, load_generator, resolve_device
+from trainers.latents import latent_for, latent_of
 from trainers.loop import TrainResult
 from trainers.manifest import copy_verified_weights, read_manifest
 
@@ -80,6 +82,28 @@ def test_truncation_to_nothing_paints_the_average_from_every_seed(checkpoint: Pa
     generator = load_generator(checkpoint)
     assert np.array_equal(generator.paint(1, 0.0), generator.paint(2, 0.0))
     assert not np.array_equal(generator.paint(1, 0.5), generator.paint(1, 1.0))
+
+
+def test_a_seed_paints_what_it_painted_before_pictures_had_parents(checkpoint: Path) -> None:
+    generator = load_generator(checkpoint)
+    for psi in (1.0, 0.7):
+        old_way = generator.paint_latents(latent_for(7, generator.manifest.z_dim, psi)[None])[0]
+        assert np.array_equal(generator.paint(7, psi), old_way)
+
+
+def test_a_child_is_painted_from_its_descent_and_truncated_like_every_picture(
+    checkpoint: Path,
+) -> None:
+    generator = load_generator(checkpoint)
+    latent = Breed(0.5, (Descent(1), Descent(3, Vary(0.25, Descent(2)))))
+    child = generator.paint(9, 0.8, latent=latent)
+    z = latent_of(Descent(9, latent), generator.manifest.z_dim) * 0.8
+    assert np.array_equal(child, generator.paint_latents(z[None])[0])
+    assert not np.array_equal(child, generator.paint(9, 0.8))
+    # Of a breeding the seed draws nothing; of a variation everything that is new.
+    assert np.array_equal(child, generator.paint(10, 0.8, latent=latent))
+    vary = Vary(0.5, Descent(1))
+    assert not np.array_equal(generator.paint(9, latent=vary), generator.paint(10, latent=vary))
 
 
 def test_the_environment_names_what_pixels_may_depend_on(checkpoint: Path) -> None:
