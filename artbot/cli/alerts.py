@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from artbot.cli.common import json_option, local_time, print_json, say, with_workplace
+from artbot.cli.common import (
+    json_option,
+    print_json,
+    say,
+    with_workplace,
+)
 from artbot.domain.text import plain
 from artbot.errors import ArtbotError
+from artbot.telling import local_time
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from artbot.cli.common import (
     ID_HELP,
     id_argument,
     json_option,
-    local_time,
     print_json,
     say,
     the_one,
@@ -20,6 +19,7 @@ from artbot.cli.common import (
 )
 from artbot.domain.text import plain
 from artbot.errors import ConfigError, NoSecret, NotAllowed, StorageFailed, UsageError
+from artbot.telling import local_time
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:

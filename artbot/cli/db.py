@@ -12,13 +12,13 @@ import click
 from artbot.cli.common import (
     busy_words,
     json_option,
-    local_time,
     print_json,
     say,
     this_actor,
     with_workplace,
 )
 from artbot.errors import ConfigError, DatabaseError, StorageFailed, WorkerBusy
+from artbot.telling import local_time
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:

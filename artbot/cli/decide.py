@@ -12,21 +12,18 @@ import click
 from artbot.cli.common import (
     IDS_HELP,
     candidate_facts,
-    goes_out_words,
     json_option,
-    kept_by,
     print_json,
     say,
-    state_words,
     this_author,
     with_workplace,
-    zone_of,
 )
 from artbot.domain.candidate import MOST_STARS, CandidateState, decision_words, stars_words
 from artbot.domain.delivery import WAITING, DeliveryState
 from artbot.domain.slots import TIMES, Turn, When, parse_when
 from artbot.errors import ArtbotError, UsageError
 from artbot.redaction import redact
+from artbot.telling import goes_out_words, kept_by, state_words, zone_of
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:

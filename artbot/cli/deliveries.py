@@ -9,19 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from artbot.cli.common import (
-    due_words,
-    goes_out_words,
     json_option,
-    kept_by,
-    local_time,
     print_json,
     say,
-    state_words,
     this_actor,
     with_workplace,
 )
 from artbot.domain.delivery import WAITING
 from artbot.errors import ArtbotError, UsageError
+from artbot.telling import due_words, goes_out_words, kept_by, local_time, state_words
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:

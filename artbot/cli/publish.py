@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from artbot.cli.common import (
-    at_words,
     busy_words,
-    delivery_words,
     json_option,
-    local_time,
     print_json,
     say,
     with_workplace,
 )
 from artbot.cli.stopping import stop_requests
+from artbot.domain.delivery import delivery_words
 from artbot.errors import WorkerBusy
+from artbot.telling import at_words, local_time
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:

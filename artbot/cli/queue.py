@@ -14,12 +14,10 @@ import click
 from artbot.cli.channels import check_known
 from artbot.cli.common import (
     json_option,
-    local_time,
     print_json,
     say,
     this_actor,
     with_workplace,
-    zone_of,
 )
 from artbot.cli.deliveries import (
     do_each,
@@ -33,6 +31,7 @@ from artbot.domain.delivery import DeliveryState, counted
 from artbot.domain.slots import TIMES, Slot, Turn, moment_of, parse_when
 from artbot.domain.text import plain
 from artbot.errors import UsageError
+from artbot.telling import local_time, zone_of
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:

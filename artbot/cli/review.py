@@ -11,7 +11,6 @@ import click
 from artbot.cli.common import (
     candidate_facts,
     json_option,
-    local_time,
     print_json,
     say,
     with_workplace,
@@ -19,6 +18,7 @@ from artbot.cli.common import (
 from artbot.cli.show import show_command
 from artbot.domain.candidate import UNDECIDED, CandidateState
 from artbot.errors import StorageFailed, UsageError
+from artbot.telling import local_time
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:

@@ -10,14 +10,13 @@ from artbot.cli.common import (
     candidate_facts,
     id_argument,
     json_option,
-    local_time,
     print_json,
-    state_words,
     the_one,
     with_workplace,
 )
 from artbot.domain.candidate import decision_words, stars_words, undos
 from artbot.domain.delivery import WAITING
+from artbot.telling import local_time, state_words
 from artbot.workplace import Workplace
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from artbot.cli.common import at_words, json_option, local_time, print_json, with_workplace
+from artbot.cli.common import json_option, print_json, with_workplace
+from artbot.telling import at_words, local_time
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:

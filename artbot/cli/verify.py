@@ -9,13 +9,13 @@ import click
 
 from artbot.cli.common import (
     candidate_facts,
-    delivery_words,
     json_option,
-    local_time,
     print_json,
     with_workplace,
 )
+from artbot.domain.delivery import delivery_words
 from artbot.domain.text import plain
+from artbot.telling import local_time
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from artbot.cli.common import local_time
 from artbot.cli.status import lines_of
 from artbot.config import load_settings
 from artbot.domain.delivery import FOR_EVER
@@ -18,6 +17,7 @@ from artbot.publishing.interventions import replay
 from artbot.review.decisions import approve, put_off, reject
 from artbot.status import Status, read_status
 from artbot.studio.planning import ensure_due, ensure_today
+from artbot.telling import local_time
 from artbot.worker import hold_worker
 from artbot.workplace import Workplace
 from db.engine import Database
