@@ -1,7 +1,8 @@
 """The trainer's own commands, with this workplace's folders: `artbot train`, `evaluate` and the others.
 
 The one face that reaches `trainers` directly: training is offline, touches neither the database
-nor the studio, and works without a workplace, in the current folder.
+nor the studio, and works without a workplace, in the current folder. Only when it has ended, in a
+workplace, is the studio asked what paints next.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import click
 
 from artbot.cli.common import say
-from artbot.errors import ArtbotError, NoWorkplace
+from artbot.errors import ArtbotError, DatabaseError, NoCheckpoint, NoWorkplace
 from trainers.commands import TRAINER_COMMANDS
 from trainers.errors import TrainerError
 
@@ -29,9 +30,12 @@ class _InWorkplace(click.Command):
         if not ctx.default_map:
             say(f"no workplace here: checkpoints/, runs/ and cache/ are those in {Path.cwd()}")
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
         except TrainerError as error:
             raise TrainingFailed(error) from error
+        if ctx.default_map and self.name == "train" and not ctx.params["dry_run"]:
+            _say_what_paints(ctx)
+        return result
 
 
 class TrainingFailed(ArtbotError):
@@ -58,6 +62,21 @@ def _folders(context: click.Context) -> dict[str, Any]:
         "runs_dir": settings.runs,
         "cache_dir": settings.cache,
     }
+
+
+def _say_what_paints(context: click.Context) -> None:
+    """After a run: with which generator each schedule paints next, which need not be the new one."""
+    from artbot.studio.choice import generator_of
+    from artbot.workplace import open_workplace
+
+    workplace = open_workplace(context.find_root().obj)
+    settings = workplace.settings
+    try:
+        for name, schedule in settings.schedules.items():
+            chosen = generator_of(workplace.database, settings.checkpoints, schedule)
+            say(f"paints next: {chosen.name} ({name}; today's pictures: artbot batch)")
+    except (NoCheckpoint, DatabaseError) as error:
+        say(f"paints next: nothing yet; {error}")
 
 
 def _in_workplace(command: click.Command) -> click.Command:

@@ -20,6 +20,7 @@ def test_a_folder_of_paintings_becomes_a_published_work(place: Place, consumer: 
     options = ["--size", "32", "--width", "8", "--batch", "8", "--kimg", "0.4"]
     trained = place.run("train", "--dataset", "flowers", *options)
     assert trained.code == 0, trained.err
+    assert "paints next: flowers-32-" in trained.err
     assert place.run("daemon", "--once").code == 0
 
     candidate = place.json("review")["candidates"][1]
