@@ -9,6 +9,8 @@ POSTGRESQL := $(VENV)/.postgresql
 STRACE := $(VENV)/.strace
 EXIFTOOL := $(VENV)/.exiftool
 AXE := $(VENV)/.axe
+# Not TMUX: the environment has one, and make would hand ours on to everything it starts.
+TMUX_READY := $(VENV)/.tmux
 # Two processes more than there are cores: tests wait as well, for a timeout or a server.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist worksteal --numprocesses
 PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count(), 4) + 2)')
@@ -58,10 +60,14 @@ $(AXE): $(INSTALLED)
 	@tests/install-axe.sh
 	@touch $(AXE)
 
+$(TMUX_READY): $(INSTALLED)
+	@tests/install-tmux.sh
+	@touch $(TMUX_READY)
+
 demo: $(INSTALLED)
 	@$(BIN)/python deploy/demo/demo.py
 
-test: check $(BROWSER) $(POSTGRESQL) $(STRACE) $(EXIFTOOL) $(AXE)
+test: check $(BROWSER) $(POSTGRESQL) $(STRACE) $(EXIFTOOL) $(AXE) $(TMUX_READY)
 	$(PYTEST) $(PROCESSES)
 
 test-postgresql: $(INSTALLED) $(POSTGRESQL) $(STRACE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import ipaddress
 import json
 import os
 import re
@@ -36,6 +37,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from artbot.domain.calendar import EVERY_DAY, Schedule
+from artbot.domain.keys import ACTIONS, keymap
 from artbot.domain.slots import DAYS, Timetable, parse_slot
 from artbot.domain.text import check_hashtag, check_language, check_template
 from artbot.errors import ConfigError, NoSecret, NoWorkplace
@@ -216,7 +218,7 @@ class ProvenanceSettings(Section):
     def read_key(self, root: Path) -> str:
         """The private key. Raises ConfigError naming the remedy."""
         assert self.key_file is not None
-        return _read_secret_file(root / self.key_file.expanduser(), "provenance.key_file")
+        return _read_secret_file(root / self.key_file.expanduser(), "provenance.key_file").strip()
 
 
 class BackupSettings(Section):
@@ -233,6 +235,115 @@ class ReviewSettings(Section):
 
     expire_days: float = Field(default=0, ge=0, le=36_500)
     """A candidate nobody decided about for so long is put aside; 0: never."""
+
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+"""Under which a browser reaches this machine without a network."""
+HOST_EXAMPLE = "review.example.org"
+
+
+class WebSettings(Section):
+    """The review page."""
+
+    serve: bool = False
+    """Whether the daemon serves it."""
+    host: str = Field(default="127.0.0.1", min_length=1)
+    """The address that it listens on."""
+    port: int = Field(default=8420, ge=1, le=65_535)
+    allow_hosts: tuple[str, ...] = Field(default=(), examples=[[HOST_EXAMPLE]])
+    """Names under which browsers reach it besides this machine's own: over https, by a proxy in front."""
+
+    @field_validator("host")
+    @classmethod
+    def _an_address(cls, host: str) -> str:
+        bare = host.removeprefix("[").removesuffix("]")
+        try:
+            ipaddress.ip_address(bare)
+        except ValueError as error:
+            if host != "localhost":
+                raise ValueError(f'{host!r} is no address; write host = "127.0.0.1"') from error
+        return bare
+
+    @field_validator("allow_hosts")
+    @classmethod
+    def _names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not re.fullmatch(
+                r"(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:\d{1,5})?", name
+            ):
+                raise ValueError(
+                    f"{name!r} is no name as it stands in a browser's address; write it in lower case and "
+                    f"without https:// and path, as in {HOST_EXAMPLE}, with its port if it shows one"
+                )
+        return names
+
+    @model_validator(mode="after")
+    def _nobody_listens_in(self) -> Self:
+        if not self.is_loopback and not self.allow_hosts:
+            raise ValueError(
+                f"host = {_toml(self.host)} would serve the page to the network without encryption; leave it "
+                "out, or put a proxy with TLS in front and name what browsers call it: "
+                f'allow_hosts = ["{HOST_EXAMPLE}"] (docs/web.md)'
+            )
+        return self
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether nobody reaches it but from this machine."""
+        return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+
+    def origins(self, port: int) -> dict[str, str]:
+        """The origin of every Host that is answered, while it listens on that port: https but for this
+        machine's own names."""
+        named = [f"[{name}]" if ":" in name else name for name in LOOPBACK_NAMES]
+        own = [f"{name}:{port}" for name in named] if self.is_loopback else []
+        return {host: f"{_scheme(host)}://{host}" for host in (*self.allow_hosts, *own)}
+
+    def address(self, port: int) -> str:
+        """Where the person opens it."""
+        return next(iter(self.origins(port).values())) + "/"
+
+
+def _scheme(host: str) -> str:
+    return "http" if urlsplit(f"//{host}").hostname in LOOPBACK_NAMES else "https"
+
+
+class KeySettings(Section):
+    """What single keys do in the terminal and in the browser, by action: a key, or a list of them."""
+
+    off: bool = False
+    """Whether the page listens to none of them until they are switched on there."""
+    changed: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    """The keys of the actions that have other ones than their own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_action(cls, table: object) -> object:
+        """`[keys]` is flat: the actions stand beside `off`."""
+        if not isinstance(table, dict):
+            return table
+        changed = {name: keys for name, keys in table.items() if name != "off"}
+        for name, keys in changed.items():
+            if name not in ACTIONS:
+                raise ValueError(f"there is no action {name}{_did_you_mean(name, ACTIONS)}")
+            if not all(
+                isinstance(key, str) for key in (keys if isinstance(keys, list) else [keys])
+            ):
+                usual = _toml(ACTIONS[name].keys[0])
+                raise ValueError(f"{name} = {_toml(keys)} is no key; write {name} = {usual}")
+        keymap(changed)
+        others = {name: keys for name, keys in changed.items() if not _is_own(name, keys)}
+        return {**({"off": table["off"]} if "off" in table else {}), "changed": others}
+
+    @property
+    def of_keys(self) -> dict[str, str]:
+        """The action of every key."""
+        return keymap(self.changed)
+
+
+def _is_own(action: str, keys: str | list[str]) -> bool:
+    """Whether that action has these keys anyway."""
+    return ((keys,) if isinstance(keys, str) else tuple(keys)) == ACTIONS[action].keys
 
 
 AlertKind = Literal["batch.ready", "delivery.failed", "channel.stopped", "nothing.approved"]
@@ -270,7 +381,11 @@ class AlertSettings(Section):
         if self.urls_file is None:
             raise ConfigError('alerts.urls_file is not set; write urls_file = "secrets/alerts"')
         path = root / self.urls_file.expanduser()
-        lines = _read_private_file(path, "alerts.urls_file").split("\n")
+        try:
+            lines = _read_private_file(path, "alerts.urls_file").split("\n")
+        except NoSecret as error:
+            make = "make it, with an address on each line and chmod 600 (docs/alerts.md)"
+            raise NoSecret(error.what, make) from error
         addresses = [
             AlertAddress(number, line.strip())
             for number, line in enumerate(lines, start=1)
@@ -370,20 +485,25 @@ class SecretReference(ChannelSettings):
 
     def read_secret(self, root: Path) -> str:
         """The secret, registered for redaction. Raises ConfigError; NoSecret if there is none."""
+        return self.read_lines(root).strip()
+
+    def read_lines(self, root: Path) -> str:
+        """The same as it stands there, for who tells of lines: those before it that are empty count."""
         if self.secret_env is not None:
-            value = os.environ.get(self.secret_env, "").strip()
-            if not value:
+            text = os.environ.get(self.secret_env, "")
+            if not text.strip():
                 raise NoSecret(f"environment variable {self.secret_env} is not set (secret_env)")
         else:
             assert self.secret_file is not None
-            value = _read_secret_file(root / self.secret_file.expanduser())
+            text = _read_secret_file(root / self.secret_file.expanduser())
+        value = text.strip()
         lines = [line.strip() for line in value.splitlines()]  # a webhook may have several secrets
         for secret in (value, *(line for line in lines if not line.startswith("#"))):
             # A prefix alone is none: redacted, it would be missing from what is said of it.
             if body := secret.removeprefix("whsec_").removeprefix("whsk_"):
                 register_secret(secret)
                 register_secret(body)
-        return value
+        return text
 
     def secret_place(self, root: Path) -> str:
         """Where the secret is looked for, in words."""
@@ -403,6 +523,8 @@ class SecretReference(ChannelSettings):
 
     def handed_over_as(self, root: Path) -> str | None:
         """What holds the secret as it was when the daemon began; None for a file that is read as it is now."""
+        if self.secret_env is None and self.secret_file is None:
+            return None  # it needs none: a gallery in a folder
         place = self.secret_place(root)
         if self.secret_env is not None:
             return place
@@ -440,6 +562,8 @@ class Settings(Section):
     texts: TextSettings = TextSettings()
     review: ReviewSettings = ReviewSettings()
     publishing: PublishingSettings = PublishingSettings()
+    web: WebSettings = WebSettings()
+    keys: KeySettings = KeySettings()
     backup: BackupSettings = BackupSettings()
     alerts: AlertSettings = AlertSettings()
     provenance: ProvenanceSettings = ProvenanceSettings()
@@ -483,6 +607,16 @@ class Settings(Section):
         """What the worker of this host holds."""
         beside = self.database if isinstance(self.database, Path) else self.path(Path("db/x"))
         return beside.with_name("artbot.lock")
+
+    @property
+    def web_lock(self) -> Path:
+        """What the process that serves the review page on this host holds."""
+        return self.lock.with_name("web.lock")
+
+    @property
+    def web_logins(self) -> Path:
+        """Where the review page keeps whom it has let in, and whom it will."""
+        return self.lock.with_name("web")
 
     @property
     def mark(self) -> Path:
@@ -640,7 +774,7 @@ def _wrong_picture_source(
 
 def _wrong_places(settings: Settings) -> Iterator[str]:
     """What is wrong with the places where channels put what everybody may see."""
-    taken: dict[Path | str, str] = {}
+    taken: dict[str, Path | str] = {}
     for name, channel in settings.channels.items():
         place = channel.place if isinstance(channel, PublicPictures) else None
         if place is None:
@@ -654,9 +788,28 @@ def _wrong_places(settings: Settings) -> Iterator[str]:
                     'of its own, path = "site"'
                 )
                 continue
-        if (other := taken.setdefault(meant, name)) != name:
-            own = "a folder" if key == "path" else "a prefix"
-            yield f"channels.{name}.{key}: {told} is the place of channel {other}; give each {own} of its own"
+        for other, place_of_other in taken.items():
+            if (wrong := _in_each_other(meant, place_of_other)) and (
+                wrong == "is" or settings.channels[other].type == channel.type == "gallery"
+            ):
+                own = "a folder" if key == "path" else "a prefix"
+                yield (
+                    f"channels.{name}.{key}: {told} {wrong} the place of channel {other}; give each {own} of "
+                    "its own"
+                )
+                break
+        taken[name] = meant
+
+
+def _in_each_other(one: Path | str, other: Path | str) -> str | None:
+    """How the one place lies to the other, in words; None: apart."""
+    if one == other:
+        return "is"
+    if isinstance(one, Path) and isinstance(other, Path):
+        lies_in, holds = one.is_relative_to(other), other.is_relative_to(one)
+    else:  # buckets' addresses, or one of each
+        lies_in, holds = f"{one}".startswith(f"{other}/"), f"{other}".startswith(f"{one}/")
+    return "lies in" if lies_in else "holds" if holds else None
 
 
 def _what_it_would_show(place: Path, settings: Settings) -> str | None:
@@ -838,11 +991,11 @@ def _is_handed_over(path: Path) -> bool:
 
 
 def _read_secret_file(path: Path, key: str = "secret_file") -> str:
-    """What stands in it, without the white space around it. Raises ConfigError; NoSecret if that is nothing."""
-    value = _read_private_file(path, key).strip()
-    if not value:
+    """What stands in it. Raises ConfigError; NoSecret if that is nothing but white space."""
+    text = _read_private_file(path, key)
+    if not text.strip():
         raise NoSecret(f"{key} {path} is empty")
-    return value
+    return text
 
 
 def _read_private_file(path: Path, key: str) -> str:

@@ -11,7 +11,7 @@ keeps it is away, there are no descriptors left. Nothing is put aside for that; 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -21,10 +21,12 @@ from artbot.domain.candidate import CANDIDATE, CandidateState
 from artbot.domain.delivery import DELIVERY, WAITING, DeliveryState
 from artbot.errors import PictureChanged, StorageFailed
 from db import chain
-from db.models import Candidate, Decision
+from db.models import Candidate, Decision, Delivery
 
 BY = "artbot"
 """Who decided, where nobody did."""
+Requeue = Callable[[Session, Delivery, datetime], None]
+"""Gives a delivery that was held, and is queued again, its time. May raise NotAllowed."""
 
 
 def read_picture(works: Path, candidate: Candidate) -> bytes:
@@ -70,19 +72,19 @@ def quarantine(
             delivery.last_error = reason
 
 
-def reinstate(session: Session, candidate: Candidate, via: str, now: datetime) -> None:
-    """The file is back: the candidate is what it was, and its held deliveries are queued again, for the time
-    they had; what was tried before is tried now. One that was held for its channel's sake as well waits until
-    that is resumed, if it is not by now."""
+def reinstate(
+    session: Session, candidate: Candidate, via: str, now: datetime, requeue: Requeue
+) -> None:
+    """The file is back: the candidate is what it was, and its held deliveries are queued again. One that was
+    held for its channel's sake as well waits until that is resumed, if it is not by now."""
     last = candidate.decisions[-1]
     write_decision(session, candidate, CandidateState(last.was), BY, via, now)
     candidate.error = None
     for delivery in candidate.deliveries:
         if delivery.state == DeliveryState.HELD:
             DELIVERY.move(delivery, DeliveryState.QUEUED)
-            if delivery.num_attempts:
-                delivery.next_at = now
             delivery.last_error = None
+            requeue(session, delivery, now)
 
 
 def write_decision(

@@ -25,6 +25,7 @@ from artbot.upkeep.needs import (
     unheard_alerts,
     unsent_works,
 )
+from artbot.upkeep.served import page_problems, served_at
 from artbot.workplace import Workplace
 from db.models import Batch, Candidate, ChannelStatus, Delivery
 
@@ -100,16 +101,21 @@ class Status:
     next_delivery_at: datetime | None
     """Not before its channel has rested; None while all that wait have a channel that is stopped. In the
     past while nobody got to it."""
+    next_delivery_timezone: str | None
+    """Of the slots of its channel, if that has some."""
     has_channels: bool
     """Whether artbot.toml has any."""
     stopped_channels: dict[str, str]
     """What was said of each that is paused or disabled, by name."""
+    review_page: str | None
+    """Where it is served on this host; None: nowhere now."""
     needs_you: list[Problem]
     """What waits for a person, with what helps."""
 
 
 def read_status(workplace: Workplace) -> Status:
     """Ask the database and the checkpoints folder. Raises DatabaseError."""
+    from artbot.publishing.channels import timetables
     from artbot.studio.choice import passed_over
     from artbot.studio.planning import next_due_at
     from artbot.studio.refusals import refused_for_good
@@ -207,6 +213,19 @@ def read_status(workplace: Workplace) -> Status:
         num_unpainted = session.scalar(unpainted) or 0
         num_published = session.scalar(published) or 0
         num_recently = session.scalar(published.where(Delivery.delivered_at >= now - RECENT)) or 0
+    slots = timetables(settings)
+    next_at, next_zone = min(
+        (
+            (
+                _not_resting(at, standings.get(name)),
+                str(slots[name].zone) if name in slots else None,
+            )
+            for name, _, at in waiting
+            if name in settings.channels and not _is_stopped(standings.get(name))
+        ),
+        key=lambda found: found[0],
+        default=(None, None),
+    )
     return Status(
         workplace=str(settings.root),
         worker=worker,
@@ -226,22 +245,18 @@ def read_status(workplace: Workplace) -> Status:
         num_without_channel=len(unsent),
         num_waiting=sum(n for name, n, _ in waiting if name in settings.channels),
         num_on_hold=num_on_hold,
-        next_delivery_at=min(
-            (
-                _not_resting(next_at, standings.get(name))
-                for name, _, next_at in waiting
-                if name in settings.channels and not _is_stopped(standings.get(name))
-            ),
-            default=None,
-        ),
+        next_delivery_at=next_at,
+        next_delivery_timezone=next_zone,
         has_channels=bool(settings.channels),
         stopped_channels={
             name: f"{standings[name].state}: {standings[name].reason}"
             for name in settings.channels
             if _is_stopped(standings.get(name))
         },
+        review_page=served_at(settings.web_lock),
         needs_you=[
             *doubt,
+            *page_problems(workplace),
             *(
                 Problem(f"schedule {name} has no generator", to_be_painted(name, workplace))
                 for name, painter in painters.items()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
+from artbot.domain.candidate import decision_words, undos
 from artbot.domain.delivery import WAITING, delivery_words
 
 if TYPE_CHECKING:
     from artbot.workplace import Workplace
-    from db.models import Delivery
+    from db.models import Decision, Delivery
 
 
 def local_time(moment: datetime, now: datetime, zone: tzinfo | None = None) -> str:
@@ -25,9 +27,20 @@ def local_time(moment: datetime, now: datetime, zone: tzinfo | None = None) -> s
     return f"{local:%a %-d %b %H:%M}" if local.year == now.year else f"{local:%-d %b %Y %H:%M}"
 
 
-def due_words(moment: datetime, now: datetime) -> str:
-    """When a waiting delivery that nothing keeps is tried: `now`, or the time."""
-    return "now" if moment <= now else local_time(moment, now)
+def zone_named(name: str | None) -> tzinfo | None:
+    """None: this machine's."""
+    return ZoneInfo(name) if name is not None else None
+
+
+def zone_words(moment: datetime, zone: tzinfo | None) -> str:
+    """` (Europe/Berlin)` where this machine's clock shows another time than that zone's; otherwise nothing."""
+    is_elsewhere = moment.astimezone(zone).utcoffset() != moment.astimezone().utcoffset()
+    return f" ({zone})" if is_elsewhere else ""
+
+
+def due_words(moment: datetime, now: datetime, zone: tzinfo | None = None) -> str:
+    """When a waiting delivery that nothing keeps is tried: `now`, or the time by the clock of its slots."""
+    return "now" if moment <= now else local_time(moment, now, zone) + zone_words(moment, zone)
 
 
 def at_words(moment: datetime, now: datetime, zone: tzinfo | None = None) -> str:
@@ -42,8 +55,25 @@ def at_words(moment: datetime, now: datetime, zone: tzinfo | None = None) -> str
 
 def goes_out_words(delivery: Delivery, now: datetime, zone: tzinfo | None) -> str:
     """`now`, or its time by the clock of its slots, whose zone is named where there are any."""
-    told = at_words(delivery.next_at, now, zone)
+    return slot_words(delivery.next_at, now, zone)
+
+
+def slot_words(moment: datetime, now: datetime, zone: tzinfo | None) -> str:
+    """The same of a moment."""
+    told = at_words(moment, now, zone)
     return told if zone is None or told == "now" else f"{told} ({zone})"
+
+
+def history_of(decisions: Sequence[Decision], now: datetime) -> list[tuple[str, str]]:
+    """When what was decided about a candidate, by whom: `("14:32", "approved, by anna (web)")`."""
+    taken_back = undos((d.id, d.undoes) for d in decisions)
+    told = []
+    for decision in decisions:
+        what = decision_words(decision.was, decision.now, decision.stars)
+        if decision.undoes:
+            what = f"back to {what}" if decision.id in taken_back else f"{what} again"
+        told.append((local_time(decision.at, now), f"{what}, by {decision.by} ({decision.via})"))
+    return told
 
 
 def state_words(delivery: Delivery) -> str:

@@ -17,6 +17,7 @@ from datetime import timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from artbot.clock import BootClock, Clock, system_boot, system_clock
 from artbot.config import Settings, find_workplace, load_settings
@@ -41,7 +42,7 @@ from artbot.worker import (
 
 if TYPE_CHECKING:
     from artbot.publishing.acts import Actor
-    from artbot.publishing.alerts import Fared, Message
+    from artbot.publishing.alerts import Fared, Message, Sheet
     from artbot.publishing.notices import Notices
     from artbot.publishing.outbox import Outbox
     from artbot.review.decisions import Review
@@ -54,6 +55,8 @@ LEFT_OVER_S = 3600.0
 """What is half made and was not touched for so long, nobody is making any more."""
 SENDING_S = 180.0
 """One attempt takes less, however slow receiver and database are (artbot.publishing.http, .outbox)."""
+MOST_IN_ALERT = 60
+"""Pictures on the contact sheet that an alert carries: it is looked at on a telephone."""
 MARGIN_S = 60.0
 """Added to the longest time limit there is: what else happens between two signs of life takes less."""
 
@@ -128,6 +131,8 @@ class Workplace:
 
     @cached_property
     def studio(self) -> Studio:
+        from artbot.publishing.channels import timetables
+        from artbot.publishing.queue import come_back
         from artbot.studio.batch import Studio
         from artbot.studio.render import RenderOptions
 
@@ -145,6 +150,7 @@ class Workplace:
                 environment=self.settings.child_environment(),
             ),
             clock=self.clock,
+            requeue=partial(come_back, timetables(self.settings)),
         )
 
     @cached_property
@@ -220,11 +226,37 @@ class Workplace:
                 for name, kinds in wanted.items()
                 if kinds
             },
-            operator=Operator(frozenset(alerts.tell), alerts.nothing_approved_days, self.send_alert)
+            operator=Operator(
+                frozenset(alerts.tell),
+                alerts.nothing_approved_days,
+                self.send_alert,
+                self.link_to,
+                self._sheet_of,
+            )
             if alerts.urls_file is not None
             else None,
             alive=self.keep_working,
         )
+
+    def link_to(self, batch: str) -> str | None:
+        """Where a browser shows that batch; None while the daemon serves no page."""
+        web = self.settings.web
+        return f"{web.address(web.port)}?{urlencode({'batch': batch})}" if web.serve else None
+
+    def _sheet_of(self, batch: str) -> Sheet | None:
+        """What of that batch nobody has decided about, in one small picture."""
+        from artbot.domain.candidate import UNDECIDED
+        from artbot.publishing.alerts import Sheet
+        from artbot.review.reading import list_candidates
+        from artbot.review.sheet import Tile, small_sheet
+
+        works, waiting = self.settings.works, list_candidates(self.database, UNDECIDED, batch)
+        shown = waiting[:MOST_IN_ALERT]
+        if not shown:
+            return None
+        tiles = [Tile(works / (one.path or ""), str(one.id), "") for one in shown]
+        more = f", the first {len(shown)} of {len(waiting)}" if len(waiting) > len(shown) else ""
+        return Sheet(f"{batch}.jpg", small_sheet(tiles, f"{batch}{more}"))
 
     def send_alert(self, message: Message) -> list[Fared]:
         """Tell the operator now; how each address fared. Raises ConfigError, Unavailable."""

@@ -26,7 +26,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest migration: what a database must be at before it is used."""
 BUSY_TIMEOUT_S = 10.0
 STALLED_WRITE_S = 60.0

@@ -114,6 +114,7 @@ class Batch(Base):
             name="made_from_checkpoint",
         ),
         Index(None, "state"),
+        Index(None, "due_at"),
         Index(None, "finished_at"),
     )
 
@@ -158,7 +159,7 @@ class Candidate(Base):
             "other_parent_id IS NULL OR (parent_id IS NOT NULL AND other_parent_id != parent_id)",
             name="parents_are_two",
         ),
-        Index(None, "state"),
+        Index(None, "state", "batch_id"),
         Index(None, "parent_id"),
         Index(None, "other_parent_id"),
     )
@@ -193,6 +194,8 @@ class Candidate(Base):
     """Of the PNG file."""
     pixel_sha256: Mapped[str | None] = mapped_column(Text)
     """Of the decoded pixels: what a re-rendering is compared with."""
+    likeness: Mapped[str | None] = mapped_column(Text)
+    """What the picture looks like (artbot.domain.likeness); None in rows older than migration 0009."""
     environment: Mapped[dict[str, Any] | None] = mapped_column(JsonText)
     """torch version, device and dtype that made the pixels."""
     stars: Mapped[int] = mapped_column(default=0)
@@ -228,6 +231,7 @@ class Decision(Base):
         CheckConstraint(_one_of("now", CANDIDATE_STATES), name="now"),
         CheckConstraint("stars BETWEEN 0 AND 5", name="stars"),
         Index(None, "candidate_id"),
+        Index(None, "at"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -13,6 +13,7 @@ from artbot.cli.common import (
     say,
     with_workplace,
 )
+from artbot.domain.notice import NoticeKind
 from artbot.domain.text import plain
 from artbot.errors import ArtbotError
 from artbot.telling import local_time
@@ -69,8 +70,8 @@ def list_command(workplace: Workplace, limit: int, as_json: bool) -> None:
     now = workplace.clock()
     for notice in found:
         click.echo(
-            f"{local_time(notice.created_at, now):20}  {notice.kind:16}  {notice.recipient:12}  "
-            f"{plain(_how_it_fared(notice, now))}"
+            f"{local_time(notice.created_at, now):20}  {notice.kind:16}  {plain(_of(notice)):28}  "
+            f"{notice.recipient:12}  {plain(_how_it_fared(notice, now))}"
         )
     if not found:
         say(
@@ -93,6 +94,20 @@ def _facts(notice: Notice) -> dict[str, Any]:
         "happened_at": notice.data["timestamp"],
         "data": notice.data["data"],
     }
+
+
+def _of(notice: Notice) -> str:
+    """Which batch, work or channel it is about."""
+    facts = notice.data["data"]
+    match NoticeKind(notice.kind):
+        case NoticeKind.BATCH_READY:
+            return str(facts["batch"]["id"])
+        case NoticeKind.DELIVERY_FAILED:
+            return f"{facts['artwork']['id']} to {facts['delivery']['channel']}"
+        case NoticeKind.CHANNEL_STOPPED:
+            return str(facts["channel"])
+        case NoticeKind.NOTHING_APPROVED:
+            return f"for {facts['days']} days"
 
 
 def _how_it_fared(notice: Notice, now: datetime) -> str:

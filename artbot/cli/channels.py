@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from artbot.cli.common import (
     ID_HELP,
+    WORDS,
     id_argument,
     json_option,
     print_json,
@@ -17,14 +19,20 @@ from artbot.cli.common import (
     this_actor,
     with_workplace,
 )
+from artbot.cli.deliveries import say_what_helps
+from artbot.domain.candidate import CandidateState
+from artbot.domain.delivery import WAITING, counted
 from artbot.domain.text import plain
 from artbot.errors import ConfigError, NoSecret, NotAllowed, StorageFailed, UsageError
-from artbot.telling import local_time
+from artbot.telling import at_words, local_time, zone_named, zone_words
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:
     from artbot.publishing.channels.webhook import WebhookSettings
     from artbot.publishing.signatures import Scheme, Secret
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @click.group("channels")
@@ -38,6 +46,7 @@ def channels_command() -> None:
 def list_command(workplace: Workplace, as_json: bool) -> None:
     """Every channel of artbot.toml, and how it stands."""
     from artbot.publishing.reading import channel_standings
+    from artbot.upkeep.needs import missing_secrets
 
     now = workplace.clock()
     standings = channel_standings(workplace.database)
@@ -50,7 +59,7 @@ def list_command(workplace: Workplace, as_json: bool) -> None:
                 "name": name,
                 "type": settings.type,
                 "slots": list(settings.slots),
-                "timezone": settings.timezone if settings.slots else None,
+                "timezone": _zone_of_slots(workplace, name),
                 "state": standing.state if standing else "active",
                 "reason": standing.reason if standing else None,
                 "since": standing.changed_at if standing and standing.reason else None,
@@ -79,6 +88,8 @@ def list_command(workplace: Workplace, as_json: bool) -> None:
     for row in rows:
         if row["state"] != "active":
             say(f"when that is mended: artbot channels resume {row['name']}")
+    for missing in missing_secrets(workplace, is_daemon_trusted=True):
+        say(f"nothing can be sent there yet: {missing.what}; {missing.remedy}")
 
 
 @channels_command.command("test")
@@ -119,8 +130,17 @@ def test_command(workplace: Workplace, names: tuple[str, ...], as_json: bool) ->
         raise SystemExit(1)
 
 
+def _words_options(command: _F) -> _F:
+    """The words of an approval."""
+    for name in reversed(WORDS):
+        told = f"With this {name}.  [default: the one it has, or the draft]"
+        command = click.option(f"--{name}", help=told)(command)
+    return command
+
+
 @channels_command.command("preview", epilog=ID_HELP)
 @id_argument
+@_words_options
 @click.option(
     "--channel", "names", multiple=True, metavar="CHANNEL", help="Only this one; again for more."
 )
@@ -137,25 +157,33 @@ def preview_command(
     names: tuple[str, ...],
     out: Path | None,
     as_json: bool,
+    **words: str | None,
 ) -> None:
-    """Show exactly what each channel would get of a work: its words, its picture. Nothing is sent.
+    """Show exactly what each channel would get of a work: its words, its picture. Nothing is sent, and nothing
+    decided: with --alt, --title and so on it is shown as `artbot approve` with the same options would have it.
 
     The exit code is 1 if one of them could not take it like this.
     """
     from artbot.publishing.channels import outlets
     from artbot.publishing.previews import preview
     from artbot.publishing.work import approved_work
-    from artbot.review.decisions import as_approved
+    from artbot.review.decisions import Words, as_approved
 
     for name in names:
         check_known(workplace, name)
     settings = workplace.settings
     number = the_one(workplace, typed)
-    candidate = as_approved(workplace.review, number)
+    candidate = as_approved(workplace.review, number, Words(**words))
+    is_approved = candidate.state == CandidateState.APPROVED
+    if is_approved and any(text is not None for text in words.values()):
+        raise NotAllowed(
+            f"{number} ({candidate.name}) is approved, and goes out with the words it has. To change them, take "
+            f"the approval back first: artbot undo {number}"
+        )
     if candidate.image_sha256 is None:
         raise NotAllowed(f"{number} ({candidate.name}) has no picture: it is {candidate.state}.")
     work = approved_work(candidate, settings.works)
-    found = preview(work, outlets(settings), names or tuple(settings.channels))
+    found = preview(work, outlets(settings), names or tuple(settings.channels), is_approved)
     if out is not None:
         found = [one.written(out) for one in found]
     if as_json:
@@ -198,7 +226,7 @@ def secret_command(workplace: Workplace, name: str, scheme: Scheme | None, as_js
         _add_secret(settings, root, scheme)
     place = settings.secret_place(root)
     try:
-        found = numbered_secrets(settings.read_secret(root), place)
+        found = numbered_secrets(settings.read_lines(root), place)
     except NoSecret as error:
         raise NoSecret(error.what, settings.to_have_a_secret(name, root)) from error
     new = found[-1][0] if scheme is not None else None
@@ -283,19 +311,43 @@ def pause_command(workplace: Workplace, name: str, reason: str | None) -> None:
 def resume_command(workplace: Workplace, name: str, reason: str | None) -> None:
     """Open a paused, disabled or resting channel again, and queue what it held.
 
-    Through a channel with slots one work goes out now, and the others get new slots.
+    Through a channel with slots what it held takes the next free ones; of what missed its time meanwhile one work
+    goes out now, and the others get new slots. What failed for good does not go by itself.
     """
-    from artbot.domain.delivery import counted
     from artbot.publishing.channels import timetables
     from artbot.publishing.interventions import resume_channel
 
     check_known(workplace, name)
     slots = timetables(workplace.settings)
-    held = resume_channel(workplace.database, name, this_actor(reason), workplace.clock(), slots)
-    are = "is" if held == 1 else "are"
-    where = "in its queue again: artbot queue" if name in slots else "due now"
-    say(f"{name} is open" + (f"; {counted(held)} it held {are} {where}" if held else ""))
+    resume_channel(workplace.database, name, this_actor(reason), workplace.clock(), slots)
+    _say_what_goes_and_what_does_not(workplace, name)
     _say_of_its_secret(workplace, name)
+
+
+def _say_what_goes_and_what_does_not(workplace: Workplace, name: str) -> None:
+    """Of all that is for the channel and not done, whether it held it or not."""
+    from artbot.publishing.reading import unsettled_of
+
+    now, zone = workplace.clock(), zone_named(_zone_of_slots(workplace, name))
+    rows = unsettled_of(workplace.database, name)
+    going = [row for row in rows if row.state in WAITING and not row.on_hold]
+    later = sorted(row.next_at for row in going if row.next_at > now)
+    num_due = len(going) - len(later)
+    words = [f"{counted(num_due)} {'is' if num_due == 1 else 'are'} due now"] if num_due else []
+    if later:
+        told = at_words(later[0], now, zone) + zone_words(later[0], zone)
+        when = f"goes out {told}" if len(later) == 1 else f"wait, the first goes out {told}"
+        also = f"{len(later)} more" if num_due else counted(len(later))
+        words.append(f"{also} {when}: artbot queue")
+    say(f"{name} is open; {'; '.join(words) or 'nothing waits for it'}")
+    if on_hold := [str(row.id) for row in rows if row.state in WAITING and row.on_hold]:
+        say(f"on hold until you let go: artbot queue release {' '.join(on_hold)}")
+    say_what_helps(rows)
+
+
+def _zone_of_slots(workplace: Workplace, name: str) -> str | None:
+    settings = workplace.settings.channels[name]
+    return settings.timezone if settings.slots else None
 
 
 def _say_of_its_secret(workplace: Workplace, name: str) -> None:

@@ -15,9 +15,11 @@ from artbot.cli.common import (
     this_actor,
     with_workplace,
 )
+from artbot.domain.candidate import CandidateState
 from artbot.domain.delivery import WAITING
+from artbot.domain.text import shortened
 from artbot.errors import ArtbotError, UsageError
-from artbot.telling import due_words, goes_out_words, kept_by, local_time, state_words
+from artbot.telling import due_words, goes_out_words, kept_by, local_time, state_words, zone_of
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -74,20 +76,22 @@ def list_command(workplace: Workplace, everything: bool, limit: int, as_json: bo
             else "nothing is on its way (`--all` shows what has arrived)"
         )
         return
-    now, keeper = workplace.clock(), kept_by(workplace)
-    click.echo(f"{'':5}  {'work':28}  {'channel':16}  {'state':11}  {'when':>16}")
+    now, keeper, zone = workplace.clock(), kept_by(workplace), zone_of(workplace)
+    lines = [("", "work", "channel", "state", "when", "")]
     for row in rows:
         kept = keeper(row)
-        when, why = "-", [f"waits: {kept}" if kept else "", row.last_error or ""]
+        when, why = "-", [f"waits: {kept}" if kept else "", shortened(row.last_error or "")]
         if row.state in WAITING:
-            when = "-" if kept else due_words(row.next_at, now)
+            when = "-" if kept else due_words(row.next_at, now, zone(row))
         elif row.delivered_at:
             when = local_time(row.delivered_at, now)
-        click.echo(
-            f"{row.id:5}  {row.candidate.name:28}  {row.channel:16}  {state_words(row):11}  "
-            f"{when:>16}  {'; '.join(filter(None, why))}"
-        )
-    _say_what_helps(rows)
+        told = "; ".join(filter(None, why))
+        lines.append((str(row.id), row.candidate.name, row.channel, state_words(row), when, told))
+    longest = max(len(line[4]) for line in lines)
+    for number, work, channel, state, when, told in lines:
+        columns = f"{number:>5}  {work:28}  {channel:16}  {state:11}  {when:>{longest}}  {told}"
+        click.echo(columns.rstrip())
+    say_what_helps(rows)
 
 
 @deliveries_command.command("show")
@@ -108,7 +112,7 @@ def show_command(workplace: Workplace, number: int, as_json: bool) -> None:
     if kept := kept_by(workplace)(row):
         click.echo(f"  waits     {kept}")
     elif row.state in WAITING:
-        click.echo(f"  next try  {due_words(row.next_at, now)}")
+        click.echo(f"  next try  {due_words(row.next_at, now, zone_of(workplace)(row))}")
     if row.delivered_at:
         click.echo(f"  delivered {local_time(row.delivered_at, now)}")
     if row.remote_url:
@@ -119,7 +123,7 @@ def show_command(workplace: Workplace, number: int, as_json: bool) -> None:
         click.echo(f"  on hold   until artbot queue release {row.id}")
     for line in _story(row, now):
         click.echo(line)
-    _say_what_helps([row])
+    say_what_helps([row])
 
 
 @deliveries_command.command("retry")
@@ -313,7 +317,7 @@ def _say_who_sends(workplace: Workplace, rows: list[Delivery]) -> None:
         say("no daemon is running: start `artbot daemon`, or send it then with `artbot publish`")
 
 
-def _say_what_helps(rows: list[Delivery]) -> None:
+def say_what_helps(rows: list[Delivery]) -> None:
     """The next command for each kind of trouble."""
     by_state: dict[str, list[str]] = {}
     for row in rows:
@@ -325,8 +329,16 @@ def _say_what_helps(rows: list[Delivery]) -> None:
             "look whether it was posted, then: artbot deliveries resolve "
             f"{' '.join(uncertain)} --posted (or --absent)"
         )
-    for channel in sorted({row.channel for row in rows if row.state == "held"}):
+    held = [row for row in rows if row.state == "held"]
+    pictureless = {
+        row.candidate_id: row.candidate.name
+        for row in held
+        if row.candidate.state == CandidateState.QUARANTINED
+    }
+    for channel in sorted({row.channel for row in held if row.candidate_id not in pictureless}):
         say(f"when {channel} is mended: artbot channels resume {channel}")
+    for number, name in sorted(pictureless.items()):
+        say(f"{name} waits for its picture: artbot reproduce {number} --restore")
 
 
 def _story(row: Delivery, now: datetime) -> list[str]:

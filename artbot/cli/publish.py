@@ -16,7 +16,7 @@ from artbot.cli.common import (
 from artbot.cli.stopping import stop_requests
 from artbot.domain.delivery import delivery_words
 from artbot.errors import WorkerBusy
-from artbot.telling import at_words, local_time
+from artbot.telling import at_words, local_time, zone_named, zone_words
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -92,5 +92,6 @@ def _say_what_waits(workplace: Workplace) -> None:
         on_hold = f" {status.num_on_hold} on hold: artbot queue." if status.num_on_hold else ""
         say(f"nothing is due: nothing approved is waiting to go out.{on_hold}")
     else:
-        when = at_words(status.next_delivery_at, workplace.clock())
+        at, zone = status.next_delivery_at, zone_named(status.next_delivery_timezone)
+        when = at_words(at, workplace.clock(), zone) + zone_words(at, zone)
         say(f"nothing is due yet: {status.num_waiting} waiting, the next goes out {when}.")

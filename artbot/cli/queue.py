@@ -28,10 +28,10 @@ from artbot.cli.deliveries import (
 )
 from artbot.domain.channel import ChannelState
 from artbot.domain.delivery import DeliveryState, counted
-from artbot.domain.slots import TIMES, Slot, Turn, moment_of, parse_when
-from artbot.domain.text import plain
+from artbot.domain.slots import TIMES, Moment, Turn, moment_of, parse_when
+from artbot.domain.text import plain, shortened
 from artbot.errors import UsageError
-from artbot.telling import local_time, zone_of
+from artbot.telling import local_time, zone_of, zone_words
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from db.models import Delivery
 
 SHOWN_DAYS = 14
+SHOWN_LATER = 10
+"""So many works that go out later than that, of each channel."""
 FREE = "· free"
 
 Row = tuple[str, Sequence[str]]
@@ -184,7 +186,7 @@ queue_command.add_command(retry_command, "now")
 # Times
 
 
-def _parse_time(text: str) -> Slot | datetime | None:
+def _parse_time(text: str) -> Moment | None:
     """None: the next free slot. Raises UsageError."""
     try:
         when = parse_when(text)
@@ -199,7 +201,7 @@ def _parse_time(text: str) -> Slot | datetime | None:
     return when
 
 
-def _moment(wanted: Slot | datetime, zone: tzinfo | None, now: datetime) -> datetime:
+def _moment(wanted: Moment, zone: tzinfo | None, now: datetime) -> datetime:
     """Raises UsageError for a time that no clock will show."""
     try:
         return moment_of(wanted, zone, now)
@@ -236,7 +238,7 @@ def _columns(at: datetime, queue: ChannelQueue, entry: Entry) -> list[str]:
     delivery = entry.delivery
     if delivery is None:
         return [f"{at:%H:%M}", queue.channel, "", FREE, ""]
-    title = plain(delivery.candidate.title or "")
+    title = shortened(plain(delivery.candidate.title or ""))
     note = ""
     if delivery.state == DeliveryState.RETRY_WAIT:
         note = " (tried again)"
@@ -270,8 +272,9 @@ def _said_of_zones(queues: Sequence[ChannelQueue], now: datetime) -> Iterator[st
 
 
 def _is_elsewhere(queue: ChannelQueue, now: datetime) -> bool:
+    zone = queue.timetable.zone if queue.timetable else None
     moments = (now, *(entry.at for entry in queue.entries))
-    return any(_local(at, queue).utcoffset() != at.astimezone().utcoffset() for at in moments)
+    return any(zone_words(at, zone) for at in moments)
 
 
 def _rest(queues: Sequence[ChannelQueue], now: datetime) -> Iterator[str]:
@@ -295,14 +298,15 @@ def _rest_of(queue: ChannelQueue, now: datetime) -> Iterator[tuple[str, str]]:
         last = delivery.interventions[-1] if delivery.interventions else None
         why = f": {plain(last.reason)}" if last and last.act == "hold" and last.reason else ""
         yield "on hold", f"{_of(delivery)}{why} (artbot queue release {delivery.id})"
-    if queue.later:
-        ends = [local_time(d.next_at, now, zone) for d in (queue.later[0], queue.later[-1])]
-        when = " to ".join(dict.fromkeys(ends))
-        yield "later", f"{counted(len(queue.later))} to {name}, {when}"
+    for delivery in queue.later[:SHOWN_LATER]:
+        yield "later", f"{_of(delivery)}, {local_time(delivery.next_at, now, zone)}"
+    if (rest := len(queue.later) - SHOWN_LATER) > 0:
+        until = local_time(queue.later[-1].next_at, now, zone)
+        yield "later", f"and {rest} more to {name}, until {until} (--days shows further)"
     standing = queue.standing
     held = f"; it holds {counted(queue.num_held)}" if queue.num_held else ""
     if standing is not None and standing.state != ChannelState.ACTIVE:
-        why = f"{name} is {standing.state}: {standing.reason}{held}"
+        why = f"{name} is {standing.state}: {shortened(standing.reason or '')}{held}"
         yield "stopped", f"{why} (artbot channels resume {name})"
     elif standing is not None and standing.rests_until and standing.rests_until > now:
         yield "stopped", f"{name} rests until {local_time(standing.rests_until, now)}{held}"

@@ -1,23 +1,30 @@
-"""`artbot review`, and `artbot review list | show | sheet`."""
+"""`artbot review`, which opens the best face for where it runs, and `artbot review list | show | sheet`."""
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
+import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
+from click.core import ParameterSource
 
 from artbot.cli.common import (
     candidate_facts,
     json_option,
     print_json,
     say,
+    this_author,
     with_workplace,
 )
 from artbot.cli.show import show_command
 from artbot.domain.candidate import UNDECIDED, CandidateState
-from artbot.errors import StorageFailed, UsageError
+from artbot.errors import StorageFailed, UsageError, WorkerBusy
 from artbot.telling import local_time
 from artbot.workplace import Workplace
 
@@ -43,7 +50,23 @@ _limit = click.option(
 )
 
 
+GRAPHICS = ("auto", "kitty", "iterm2", "sixel", "blocks", "none")
+
+
 @click.group("review", invoke_without_command=True)
+@click.option("--web", is_flag=True, help="Serve the review page and print the link to it.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65_535),
+    help="Of the page.  [default: as in artbot.toml, 8420; any other if that is taken]",
+)
+@click.option(
+    "--graphics",
+    type=click.Choice(GRAPHICS),
+    default="auto",
+    show_default=True,
+    help="How the terminal shows pictures.",
+)
 @click.option(
     "--list", "as_list", is_flag=True, help="The list and the contact sheet, on any terminal."
 )
@@ -59,6 +82,9 @@ _limit = click.option(
 @click.pass_context
 def review_command(
     context: click.Context,
+    web: bool,
+    port: int | None,
+    graphics: str,
     as_list: bool,
     everything: bool,
     batch: str | None,
@@ -66,15 +92,119 @@ def review_command(
     sheet: Path | None,
     as_json: bool,
 ) -> None:
-    """List the candidates that wait for you, and put their pictures on one contact sheet.
+    """Choose: the pictures that wait for you, and a key for each thing you can do with them.
 
-    First those nobody has looked at, then those put off until later. Then: `artbot approve ID`, `artbot reject ID`,
-    `artbot later ID`, `artbot show ID`, `artbot undo`.
+    On a terminal this opens the screen for it; --web serves the same as a page for the browser. Otherwise, and with
+    --list, it lists the candidates and puts their pictures on one contact sheet: first those nobody has looked at,
+    then those put off until later. Then: `artbot approve ID`, `artbot reject ID`, `artbot later ID`,
+    `artbot show ID`, `artbot undo`.
     """
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand is not None:
+        return
+    if port is not None and not web:
+        raise UsageError("--port is of the page: artbot review --web --port N.")
+    listing = ("as_list", "everything", "limit", "sheet", "as_json")
+    given = [name for name in listing if _was_given(context, name)]
+    if web and given:
+        raise UsageError(
+            "--web is the page, and the other options are those of the list: leave one out."
+        )
+    if web:
+        context.invoke(_serve, port=port, batch=batch)
+    elif not given and _is_screen():
+        context.exit(context.invoke(_open, graphics=graphics, batch=batch))
+    else:
         context.invoke(
             _review, everything=everything, batch=batch, limit=limit, sheet=sheet, as_json=as_json
         )
+
+
+def _was_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _is_screen() -> bool:
+    return (
+        sys.stdin.isatty()
+        and sys.stdout.isatty()
+        and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    )
+
+
+@with_workplace
+def _open(workplace: Workplace, graphics: str, batch: str | None) -> int:
+    """The screen in the terminal."""
+    from dataclasses import replace
+
+    from artbot.tui import run
+
+    return run(workplace, replace(this_author(), via="tui"), graphics, batch)
+
+
+@with_workplace
+def _serve(workplace: Workplace, port: int | None, batch: str | None) -> None:
+    """The page, until Ctrl-C; where it is served already, a fresh link to it."""
+    from urllib.parse import quote, urlencode
+
+    from artbot.config import WebSettings
+    from artbot.upkeep.served import served_at
+    from artbot.web.logins import give_code
+    from artbot.web.serving import free_port, log_to_stderr, serve
+
+    settings = workplace.settings
+    workplace.open_database()
+    _check_batch(workplace, batch)
+    query = "?" + urlencode({"next": f"/?batch={quote(batch)}"}) if batch else ""
+
+    def tell(address: str) -> None:
+        try:
+            code = give_code(settings.web_logins, this_author().by)
+        except OSError as error:
+            raise StorageFailed(
+                f"cannot make a link: {settings.web_logins}: {error.strerror}"
+            ) from error
+        link = f"{address}login{query}#{code}"
+        click.echo(link)
+        say("it lets you in once, within 15 minutes")
+        if (line := _through_ssh(address)) is not None:
+            say(
+                f"you are here over ssh: run this where your browser is, and open the link there\n  {line}"
+            )
+        elif _has_browser():
+            webbrowser.open(link)
+
+    if (address := served_at(settings.web_lock)) is not None:
+        if port is not None:
+            raise WorkerBusy(
+                f"the review page is served already: {address}. Leave --port out for a link to it."
+            )
+        tell(address)
+        return
+
+    def ready(address: str) -> None:
+        tell(address)
+        say("Ctrl-C ends it; everything is saved")
+
+    log_to_stderr(logging.WARNING)
+    own = WebSettings()
+    serve(workplace, own, port or free_port(own.host, settings.web.port), ready)
+
+
+def _through_ssh(address: str) -> str | None:
+    """What makes this machine's port one of the machine that the person sits at; None if they sit here, or the page
+    is reached by a name of its own."""
+    there = os.environ.get("SSH_CONNECTION", "").split()
+    where = urlsplit(address)
+    if len(there) != 4 or where.scheme != "http":
+        return None
+    return f"ssh -N -L {where.port}:127.0.0.1:{where.port} {this_author().by}@{there[2]}"
+
+
+def _has_browser() -> bool:
+    """Whether there is a screen to show one on."""
+    if not sys.stdout.isatty():
+        return False
+    return sys.platform == "darwin" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
 review_command.add_command(show_command, "show")
@@ -160,14 +290,21 @@ class _Listed:
 
 def _find(workplace: Workplace, everything: bool, batch: str | None, limit: int) -> _Listed:
     """Raises UsageError."""
-    from artbot.review.reading import has_batch, list_candidates
+    from artbot.review.reading import list_candidates
 
     decided = (CandidateState.APPROVED, CandidateState.REJECTED)
     states = (*UNDECIDED, *decided) if everything else UNDECIDED
-    if batch is not None and not has_batch(workplace.database, batch):
-        raise UsageError(f"there is no batch {batch!r}. `artbot review --all` shows their names.")
+    _check_batch(workplace, batch)
     candidates = list_candidates(workplace.database, states, batch, limit + 1)
     return _Listed(candidates[:limit], len(candidates) > limit, everything, limit)
+
+
+def _check_batch(workplace: Workplace, batch: str | None) -> None:
+    """Raises UsageError."""
+    from artbot.review.reading import has_batch
+
+    if batch is not None and not has_batch(workplace.database, batch):
+        raise UsageError(f"there is no batch {batch!r}. `artbot review --all` shows their names.")
 
 
 def _write_sheet(listed: _Listed, workplace: Workplace, wanted: Path | None, option: str) -> Path:

@@ -14,9 +14,9 @@ from artbot.cli.common import (
     the_one,
     with_workplace,
 )
-from artbot.domain.candidate import decision_words, stars_words, undos
+from artbot.domain.candidate import stars_words
 from artbot.domain.delivery import WAITING
-from artbot.telling import local_time, state_words
+from artbot.telling import history_of, local_time, state_words
 from artbot.workplace import Workplace
 
 
@@ -110,14 +110,8 @@ def show_command(workplace: Workplace, typed: tuple[str, ...], as_json: bool) ->
     click.echo(f"{candidate.id}  {candidate.name}")
     for name, value in lines:
         click.echo(f"  {name:10} {value}")
-    taken_back = undos((d.id, d.undoes) for d in candidate.decisions)
-    for decision in candidate.decisions:
-        what = decision_words(decision.was, decision.now, decision.stars)
-        if decision.undoes:
-            what = f"back to {what}" if decision.id in taken_back else f"{what} again"
-        click.echo(
-            f"  {local_time(decision.at, now):>16}  {what}, by {decision.by} ({decision.via})"
-        )
+    for at, what in history_of(candidate.decisions, now):
+        click.echo(f"  {at:>16}  {what}")
     for delivery in candidate.deliveries:
         due = (
             f", next try {local_time(delivery.next_at, now)}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from artbot.cli.common import json_option, print_json, with_workplace
-from artbot.telling import at_words, local_time
+from artbot.telling import at_words, local_time, zone_named, zone_words
 from artbot.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def lines_of(status: Status, now: datetime) -> Lines:
         ("worker", status.worker or "none: start `artbot daemon`"),
         *_batches(status, now),
         ("to review", _to_review(status)),
+        *_page(status),
         ("going out", _going_out(status, now)),
         ("published", f"{status.num_published}" + (recently if status.num_published else "")),
         ("need you", f"{len(status.needs_you)}"),
@@ -59,6 +60,11 @@ def _to_review(status: Status) -> str:
     if status.num_later:
         words += f", and {status.num_later} put off until later"
     return words + (" (artbot review)" if status.num_pending or status.num_later else "")
+
+
+def _page(status: Status) -> Lines:
+    told = f"{status.review_page} (a link: artbot review --web)"
+    return [("review page", told)] if status.review_page else []
 
 
 def _batches(status: Status, now: datetime) -> Lines:
@@ -108,7 +114,8 @@ def _going_out(status: Status, now: datetime) -> str:
     if at is None:
         return words
     if at > now:
-        return f"{words}, the next {at_words(at, now)} (artbot queue)"
+        zone = zone_named(status.next_delivery_timezone)
+        return f"{words}, the next {at_words(at, now, zone)}{zone_words(at, zone)}: artbot queue"
     start = "" if status.worker else "; nobody is at work: `artbot publish` sends them now"
     return f"{words}, {_when(at, now)}{start}"
 

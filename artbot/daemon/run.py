@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from artbot.config import Settings
 from artbot.daemon.complaints import Complaints
+from artbot.daemon.page import serving_page
 from artbot.daemon.schedule import nudging
 from artbot.daemon.supervision import Supervision
 from artbot.domain.notice import NoticeState
@@ -67,7 +68,10 @@ class Daemon:
                 settings.alerts.read_addresses(settings.root)
             except ConfigError as error:  # works go out all the same
                 log.warning("nobody can be alerted: %s", error)
-        with nudging(settings.schedule_list(), wake.set) as is_scheduler_alive:
+        with (
+            serving_page(settings),
+            nudging(settings.schedule_list(), wake.set) as is_scheduler_alive,
+        ):
             self._supervision.ready(self._workplace.longest_wait_s)
             while not stop.is_set():
                 self.round()

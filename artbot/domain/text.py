@@ -27,6 +27,19 @@ def _is_steering(character: str) -> bool:
     return kind in ("Cc", "Cs", "Zl", "Zp") or character in _TURNS_THE_LINE
 
 
+SHORT = 110
+"""Characters of a reason, or a title, in a list: it stands whole where one of them is shown."""
+
+
+def shortened(text: str, most: int = SHORT) -> str:
+    """The text on one line, cut between words if it has more characters than `most`."""
+    line = " ".join(text.split())
+    if len(line) <= most:
+        return line
+    cut = line[: most - 1]
+    return (cut.rpartition(" ")[0] or cut).rstrip(" ,;:(") + "…"
+
+
 MOST_TITLE, MOST_ALT = 1_000, 10_000
 """Characters: what a picture says of itself at most (XMP), and more than any platform takes."""
 

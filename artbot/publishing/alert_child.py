@@ -7,6 +7,7 @@ without any part of the address. Whoever started it ends it when its time is up.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -56,7 +57,8 @@ def main() -> None:
     def tell(line: int, url: str) -> None:
         service = apprise.Apprise.instantiate(url, asset=asset)
         if service is None:
-            say({"line": line, "service": None, "ok": False, "detail": "Apprise does not know it"})
+            said = _what_is_wrong(url, _schemes(apprise))
+            say({"line": line, "service": None, "ok": False, "detail": said})
             return
         name = str(service.service_name)
         if request["is_check"]:
@@ -64,13 +66,47 @@ def main() -> None:
             return
         alone = apprise.Apprise(asset=asset)
         alone.add(service)
-        result = alone.notify(title=request["title"], body=request["body"])
+        words = {"title": request["title"], "body": request["body"]}
+        sheet = _attachment(request) if service.attachment_support else None
+        result = alone.notify(**words, attach=sheet)
         detail = "" if result else _without(url, _reasons(result)) or "it was not taken"
+        if not result and sheet is not None:  # the words matter more
+            result = alone.notify(**words)
+            detail = f"without the contact sheet: {detail}" if result else detail
         say({"line": line, "service": name, "ok": bool(result), "detail": detail})
 
     with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
         list(pool.map(tell, *zip(*request["addresses"], strict=True)))
     os._exit(0)  # threads of Apprise that wait for an answer are waited for by nobody
+
+
+def _attachment(request: dict[str, Any]) -> Any:
+    """The contact sheet, if there is one, for one service."""
+    if "sheet" not in request:
+        return None
+    from apprise import AppriseAttachment
+    from apprise.attachment.memory import AttachMemory
+
+    in_memory: Any = AttachMemory  # the only part of it without types
+    jpeg = base64.b64decode(request["sheet"]["jpeg"])
+    return AppriseAttachment(in_memory(jpeg, request["sheet"]["name"], "image/jpeg"))
+
+
+def _schemes(apprise: Any) -> set[str]:
+    """What addresses may begin with. Takes a moment, so it is asked only about an address that is none."""
+    known = apprise.Apprise().details()
+    kinds = ("protocols", "secure_protocols")
+    return {name for one in known["schemas"] for kind in kinds for name in one[kind] or ()}
+
+
+def _what_is_wrong(url: str, schemes: set[str]) -> str:
+    """Says nothing of the address but how it begins, if that is no secret."""
+    scheme, is_address, _ = url.partition("://")
+    if not is_address:
+        return "it is no address: Apprise reads SERVICE://... (docs/alerts.md)"
+    if scheme.lower() not in schemes:
+        return "Apprise does not know it"
+    return f"{scheme.lower()} is known, but the rest is incomplete or not as Apprise reads it (docs/alerts.md)"
 
 
 def _reasons(result: Any) -> str:

@@ -7,16 +7,18 @@ the channels' secrets nor the environment's proxies. A notice is told when one a
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from artbot.config import AlertAddress
 from artbot.domain.notice import NoticeKind
+from artbot.domain.text import shortened
 from artbot.errors import Unavailable
 from artbot.redaction import redact
 
@@ -30,9 +32,20 @@ _NOT_PASSED_ON = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"
 
 
 @dataclass(frozen=True)
+class Sheet:
+    """The pictures of a batch beside each other, to be looked at on a telephone."""
+
+    name: str
+    """Of the file."""
+    jpeg: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Message:
     title: str
     body: str
+    sheet: Sheet | None = None
+    """Beside the words, where the service takes it."""
 
 
 TEST = Message(
@@ -49,7 +62,7 @@ class Fared:
     """`Telegram`; None: Apprise does not know it."""
     ok: bool
     detail: str
-    """Why not; no part of the address, redacted."""
+    """Why not, or why without the sheet; no part of the address, redacted."""
 
     @property
     def described(self) -> str:
@@ -64,15 +77,23 @@ class Told:
     facts: Mapping[str, Any]
 
 
-def message_of(told: Sequence[Told]) -> Message:
-    """One message about all of it: short, and naming the command that helps."""
+def message_of(
+    told: Sequence[Told],
+    link_to: Callable[[str], str | None] = lambda batch: None,
+    sheet_of: Callable[[str], Sheet | None] = lambda batch: None,
+) -> Message:
+    """One message about all of it: short, and naming the command that helps, with the newest batch's sheet.
+
+    `link_to`: the address at which a browser shows that batch, by its key; None: nobody serves it. `sheet_of`: None
+    where there is nothing to look at."""
     newest = next((one for one in reversed(told) if one.kind == NoticeKind.BATCH_READY), None)
-    said = [_in_words(one, is_newest=one is newest) for one in told[:MOST_TOLD]]
+    said = [_in_words(one, one is newest, link_to) for one in told[:MOST_TOLD]]
+    sheet = sheet_of(newest.facts["batch"]["id"]) if newest else None
     if len(told) == 1:
-        return Message(f"artbot: {_TITLES[NoticeKind(told[0].kind)]}", said[0])
+        return Message(f"artbot: {_TITLES[NoticeKind(told[0].kind)]}", said[0], sheet)
     if len(told) > MOST_TOLD:
         said.append(f"And {len(told) - MOST_TOLD} more: artbot status")
-    return Message(f"artbot: {len(told)} things to know", "\n\n".join(said))
+    return Message(f"artbot: {len(told)} things to know", "\n\n".join(said), sheet)
 
 
 def send(
@@ -82,28 +103,29 @@ def send(
 
     Raises Unavailable if the process could not do its work.
     """
-    return _ask(addresses, environment, title=message.title, body=message.body)
+    return _ask(addresses, environment, message)
 
 
 def understood(addresses: Sequence[AlertAddress], environment: Mapping[str, str]) -> list[Fared]:
     """Whether Apprise knows what each address means; nothing is sent. Raises Unavailable."""
-    return _ask(addresses, environment, is_check=True)
+    return _ask(addresses, environment, None)
 
 
 def _ask(
     addresses: Sequence[AlertAddress],
     environment: Mapping[str, str],
-    *,
-    is_check: bool = False,
-    title: str = "",
-    body: str = "",
+    message: Message | None,
 ) -> list[Fared]:
-    request = {
+    """`message` None: they are only looked at."""
+    request: dict[str, Any] = {
         "addresses": [(address.line, address.url) for address in addresses],
-        "is_check": is_check,
-        "title": title,
-        "body": body,
+        "is_check": message is None,
     }
+    if message is not None:
+        request |= {"title": message.title, "body": message.body}
+        if message.sheet is not None:
+            jpeg = base64.b64encode(message.sheet.jpeg).decode()
+            request["sheet"] = {"name": message.sheet.name, "jpeg": jpeg}
     passed_on = {n: v for n, v in environment.items() if n.lower() not in _NOT_PASSED_ON}
     try:
         child = subprocess.run(
@@ -148,13 +170,14 @@ _TITLES = {
 }
 
 
-def _in_words(told: Told, is_newest: bool) -> str:
+def _in_words(told: Told, is_newest: bool, link_to: Callable[[str], str | None]) -> str:
     """`is_newest`: of the batches in the message, which alone says how many pictures wait."""
     facts = told.facts
     match NoticeKind(told.kind):
         case NoticeKind.BATCH_READY:
-            ready = _batch_ready(facts["batch"])
-            return f"{ready}, {_waiting(facts['waiting'])}" if is_newest else ready
+            ready, link = _batch_ready(facts["batch"]), link_to(facts["batch"]["id"])
+            said = f"{ready}, {_waiting(facts['waiting'])}" if is_newest else ready
+            return f"{said}\n{link}" if link else said
         case NoticeKind.DELIVERY_FAILED:
             return _delivery_failed(facts["artwork"]["id"], facts["delivery"])
         case NoticeKind.CHANNEL_STOPPED:
@@ -203,5 +226,4 @@ def _counted(number: int, what: str) -> str:
 
 
 def _short(reason: str) -> str:
-    short = " ".join(reason.split()).rstrip(".")
-    return short if len(short) <= MOST_CHARS else f"{short[:MOST_CHARS]}…"
+    return shortened(reason.rstrip(". \n"), MOST_CHARS)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy.orm import Session, selectinload
 
 from artbot.domain.channel import rest_after
 from artbot.domain.delivery import (
@@ -51,8 +51,8 @@ def accept(
             rearrange(session, name, timetable, now, now + undo_time)
         waiting = (
             select(Delivery)
-            .where(Delivery.state.in_(WAITING), Delivery.next_at > now)
-            .options(selectinload(Delivery.interventions), joinedload(Delivery.candidate))
+            .where(Delivery.state.in_((*WAITING, DeliveryState.HELD)), Delivery.next_at > now)
+            .options(selectinload(Delivery.interventions))
         )
         for delivery in session.scalars(waiting):
             wait = undo_time

@@ -30,7 +30,7 @@ from artbot.mark import Mark
 from artbot.publishing.acts import Actor as Actor
 from artbot.publishing.acts import log_of_channel, log_of_delivery
 from artbot.publishing.clocks import last_began_at, open_attempts, restored_at
-from artbot.publishing.queue import NO_SLOTS, allot, make_due, spread_channel
+from artbot.publishing.queue import NO_SLOTS, allot, come_back, make_due, spread_channel
 from artbot.publishing.reading import find_delivery, how_it_is
 from artbot.publishing.standing import get_standing, note_success, stop
 from db.engine import Database
@@ -174,8 +174,9 @@ def resume_channel(
 ) -> int:
     """Open the channel again, and queue what it held; returns how many deliveries that were.
 
-    Through a channel with slots one of what has waited meanwhile goes out now, the others get new slots.
-    Deliveries held for their picture's sake stay held, and those on hold stay on hold.
+    Through a channel with slots each of them takes the next free one; of what was queued and missed its time
+    meanwhile one goes out now, and the others get new slots. Deliveries held for their picture's sake stay
+    held, and those on hold stay on hold.
     """
     with database.write() as session:
         standing = get_standing(session, name, now)
@@ -193,13 +194,13 @@ def resume_channel(
                 Delivery.state == DeliveryState.HELD,
                 Delivery.candidate.has(state=CandidateState.APPROVED),
             )
+            .order_by(Delivery.next_at, Delivery.id)
         ).all()
         for delivery in held:
             DELIVERY.move(delivery, DeliveryState.QUEUED)
-            delivery.num_attempts = 0
-            if name not in timetables:
-                delivery.next_at = now
             log_of_delivery(session, "resume", actor, now, delivery, DeliveryState.HELD)
+            come_back(timetables, session, delivery, now)
+            delivery.num_attempts = 0
         if name in timetables:
             spread_channel(session, name, timetables[name], now)
         return len(held)

@@ -34,7 +34,7 @@ from artbot.domain.notice import (
 )
 from artbot.errors import ConfigError, DeliveryError, Rejected, Unavailable
 from artbot.failpoints import failpoint
-from artbot.publishing.alerts import Fared, Message, Told, message_of
+from artbot.publishing.alerts import Fared, Message, Sheet, Told, message_of
 from artbot.publishing.channels import Receipt
 from artbot.publishing.standing import REFUSES_US
 from artbot.redaction import redact
@@ -82,6 +82,9 @@ class Operator:
     """0: not a kind to be told of."""
     send: Callable[[Message], Sequence[Fared]]
     """Raises ConfigError, Unavailable."""
+    link_to: Callable[[str], str | None] = lambda batch: None
+    sheet_of: Callable[[str], Sheet | None] = lambda batch: None
+    """Both as artbot.publishing.alerts.message_of takes them."""
 
 
 @dataclass(frozen=True)
@@ -461,11 +464,13 @@ def _tell(notices: Notices, due: Sequence[Notice]) -> list[NoticeFared]:
 
 
 def _tell_operator(notices: Notices, due: Sequence[Notice]) -> str:
-    """What is wrong with those addresses that did not take it; somebody did. Raises Unavailable if nobody did."""
-    assert notices.operator is not None
-    message = message_of([Told(notice.kind, notice.data["data"]) for notice in due])
-    fared = notices.operator.send(message)
-    complaint = "; ".join(one.described for one in fared if not one.ok)
+    """What is wrong with those addresses that did not take it, or not all of it; somebody did. Raises Unavailable if
+    nobody did."""
+    operator = notices.operator
+    assert operator is not None
+    told = [Told(notice.kind, notice.data["data"]) for notice in due]
+    fared = operator.send(message_of(told, operator.link_to, operator.sheet_of))
+    complaint = "; ".join(one.described for one in fared if one.detail)
     if not any(one.ok for one in fared):
         raise Unavailable(complaint)
     return complaint

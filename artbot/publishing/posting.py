@@ -84,9 +84,9 @@ def compose_post(
     if work.warning and "warning" not in also:
         said = f"{work.warning}\n\n{said}"
     check("text", said, text)
+    check("alt text", work.alt, alt)
     if not work.alt.strip():
         raise Rejected("the alt text is missing, which people need who do not see the picture")
-    check("alt text", work.alt, alt)
     has = {
         "title": work.title,
         "hashtags": " ".join(work.hashtags),

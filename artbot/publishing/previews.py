@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from artbot.domain.text import plain
+from artbot.domain.text import check_title_and_alt, plain
 from artbot.errors import Rejected, Unavailable
 from artbot.files import make_folder, write_atomically
 from artbot.publishing.channels import Outlet, Post
@@ -91,9 +91,16 @@ class Preview:
         return replace(self, files=tuple(files))
 
 
-def preview(work: Work, outlets: dict[str, Outlet], channels: Sequence[str]) -> list[Preview]:
-    """The work on each of these channels."""
-    found = []
+def preview(
+    work: Work, outlets: Mapping[str, Outlet], channels: Sequence[str], is_approved: bool
+) -> list[Preview]:
+    """The work on each of these channels; what is not approved yet also as the approval would judge it."""
+    found: list[Preview] = []
+    if not is_approved:
+        try:
+            check_title_and_alt(work.title, work.alt)
+        except ValueError as error:
+            return [Preview(name, work.name, None, str(error)) for name in channels]
     for name in channels:
         try:
             post = outlets[name].compose(outlets[name].sign(work))

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from artbot.domain.candidate import CandidateState
 from artbot.domain.channel import ChannelState
 from artbot.domain.delivery import WAITING, DeliveryState
 from artbot.domain.slots import (
-    AsBefore,
     Timetable,
     Turn,
     When,
@@ -29,6 +28,7 @@ from artbot.domain.slots import (
     slots_between,
 )
 from artbot.errors import NotAllowed, UsageError
+from artbot.pictures import BY
 from artbot.publishing.acts import Actor, log_of_delivery
 from artbot.publishing.reading import find_delivery, how_it_is
 from artbot.publishing.standing import get_standing, is_closed
@@ -80,8 +80,8 @@ def place(
     every slot is taken, or it is to go out now and its channel is stopped).
     """
     timetable = timetables.get(delivery.channel)
-    if isinstance(when, AsBefore):
-        chosen = delivery.next_at if _was_moved_since(delivery, when.since) else None
+    if when == Turn.AS_BEFORE:
+        chosen = delivery.next_at if was_moved(delivery) else None
         delivery.next_at = not_before
         is_free = timetable is None or (chosen and _at(session, delivery, chosen) is None)
         if chosen and chosen > now and is_free:
@@ -92,6 +92,9 @@ def place(
         make_due(session, delivery, delivery.state, actor, now)
     elif isinstance(when, Turn):
         delivery.next_at = allot(timetables, session, delivery.channel, not_before)
+        if was_asked_for(delivery) or was_moved(delivery):  # that was said of an earlier approval
+            artbot = Actor(BY, _BY_ITSELF, "approved again: it goes out in its turn")
+            log_of_delivery(session, "move", artbot, now, delivery, delivery.state)
     else:
         try:
             at = moment_of(when, timetable.zone if timetable else None, now)
@@ -103,6 +106,28 @@ def place(
             remedy = "Choose another, or let it take the next free slot."
             _check_free(session, delivery, at, remedy)
         _move(session, delivery, at, timetable, actor, now)
+
+
+def come_back(
+    timetables: Mapping[str, Timetable], session: Session, delivery: Delivery, now: datetime
+) -> None:
+    """Give a delivery that was held, and is queued again, its time: its slot, or what a person gave, if that is
+    to come and no other work has it by now; otherwise the next free slot. Where there are no slots what was tried
+    before is due.
+
+    Raises NotAllowed when ten years of slots are taken.
+    """
+    timetable, at = timetables.get(delivery.channel), delivery.next_at
+    if timetable is None:
+        if delivery.num_attempts:
+            delivery.next_at = now
+    elif not was_asked_for(delivery):
+        is_over = at <= now or not (is_slot(timetable, at) or was_moved(delivery))
+        if is_over or _at(session, delivery, at) is not None:
+            to = allot(timetables, session, delivery.channel, now)
+            why = "its time passed" if is_over else "another work was given its time"
+            actor = Actor(BY, _BY_ITSELF, f"{why} while it was held")
+            _move(session, delivery, to, timetable, actor, now)
 
 
 def make_due(session: Session, delivery: Delivery, was: str, actor: Actor, now: datetime) -> None:
@@ -207,7 +232,8 @@ def _at(session: Session, delivery: Delivery, at: datetime) -> Delivery | None:
 
 
 def hold(database: Database, delivery_id: int, actor: Actor, now: datetime) -> Delivery:
-    """Keep a waiting delivery back until it is released; its slot is free again. Twice is once.
+    """Keep a waiting delivery back until it is released; its slot is free again. Twice is once, but for another
+    reason, which is the one from then on.
 
     Raises UsageError (no such delivery), NotAllowed (it does not wait to be sent).
     """
@@ -217,7 +243,9 @@ def hold(database: Database, delivery_id: int, actor: Actor, now: datetime) -> D
             raise NotAllowed(
                 f"{how_it_is(delivery)}: only what waits to be sent can be put on hold."
             )
-        if not delivery.on_hold:
+        last = _last_act(delivery)
+        has_reason = not actor.reason or (last is not None and last.reason == actor.reason)
+        if not (delivery.on_hold and has_reason):
             delivery.on_hold = True
             log_of_delivery(session, "hold", actor, now, delivery, delivery.state)
         return delivery
@@ -322,7 +350,7 @@ def spread_channel(
             kept.add(at)
             continue
         taken.add(to)
-        actor = Actor("artbot", _BY_ITSELF, "its time passed while nothing could be sent")
+        actor = Actor(BY, _BY_ITSELF, "its time passed while nothing could be sent")
         _move(session, delivery, to, timetable, actor, now)
         moved.append(Moved(delivery.candidate.name, channel, to))
     return moved
@@ -332,10 +360,12 @@ def rearrange(
     session: Session, channel: str, timetable: Timetable, now: datetime, not_before: datetime
 ) -> None:
     """Give everything that waits for a slot the first that are free from `not_before` on, in its order: the
-    clock was wrong by which it was placed. Times outside the slots that a person gave stay."""
+    clock was wrong by which it was placed. What is held has none until it comes back. Times outside the slots
+    that a person gave stay."""
+    is_held = Delivery.state == DeliveryState.HELD
     waiting = session.scalars(
         select(Delivery)
-        .where(_is_queued(), _of(channel), Delivery.next_at > now)
+        .where(or_(_is_queued(), is_held), _of(channel), Delivery.next_at > now)
         .options(selectinload(Delivery.interventions))
         .order_by(Delivery.next_at, Delivery.id)
     ).all()
@@ -346,6 +376,9 @@ def rearrange(
     ]
     taken = _taken(session, channel) - {d.next_at for d in placed}
     for delivery in placed:
+        if delivery.state == DeliveryState.HELD:
+            delivery.next_at = now
+            continue
         delivery.next_at = next_free(timetable, not_before, taken) or delivery.next_at
         taken.add(delivery.next_at)
 
@@ -359,26 +392,21 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
 
 
 def was_asked_for(delivery: Delivery) -> bool:
-    """A person said that it is to go out now."""
-    last = _last_act(delivery, delivery.candidate.approved_at)
-    return last is not None and last.act in ("retry", "replay")
+    """A person said that it is to go out now; that its channel stopped since takes nothing from it."""
+    said = [entry.act for entry in delivery.interventions if entry.act not in ("pause", "resume")]
+    return bool(said) and said[-1] in ("retry", "replay")
 
 
 def was_moved(delivery: Delivery) -> bool:
     """A person gave it the time that it has."""
-    approved_at = delivery.candidate.approved_at
-    return approved_at is not None and _was_moved_since(delivery, approved_at)
-
-
-def _was_moved_since(delivery: Delivery, approved_at: datetime) -> bool:
-    last = _last_act(delivery, approved_at)
+    last = _last_act(delivery)
     return last is not None and last.act == "move" and last.via != _BY_ITSELF
 
 
-def _last_act(delivery: Delivery, approved_at: datetime | None) -> Intervention | None:
-    """What was done last to the delivery since its work was approved."""
-    last = delivery.interventions[-1] if delivery.interventions else None
-    return last if last and approved_at and last.at >= approved_at else None
+def _last_act(delivery: Delivery) -> Intervention | None:
+    """What was done last to the delivery, by the order of the log: clocks are set back. What was said of an
+    earlier approval is followed by an entry of `place`."""
+    return delivery.interventions[-1] if delivery.interventions else None
 
 
 # Looking

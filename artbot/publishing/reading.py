@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 
-from artbot.domain.delivery import DeliveryState, delivery_words
+from artbot.domain.delivery import SETTLED, DeliveryState, delivery_words
 from artbot.errors import UsageError
 from db.engine import Database
 from db.models import ChannelStatus, Delivery
@@ -26,6 +26,19 @@ def list_deliveries(
         query = query.where(Delivery.state.in_(states))
     with database.read() as session:
         return list(session.scalars(query.order_by(Delivery.id.desc()).limit(limit)))
+
+
+def unsettled_of(database: Database, channel: str) -> list[Delivery]:
+    """Deliveries to the channel that are not done, the oldest first, each with its candidate."""
+    states = [state for state in DeliveryState if state not in SETTLED]
+    query = (
+        select(Delivery)
+        .where(Delivery.state.in_(states), Delivery.channel == channel)
+        .options(joinedload(Delivery.candidate))
+        .order_by(Delivery.id)
+    )
+    with database.read() as session:
+        return list(session.scalars(query))
 
 
 def get_delivery(database: Database, delivery_id: int) -> Delivery:

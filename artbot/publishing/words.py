@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from artbot.domain import text
 from artbot.errors import Rejected
+from artbot.publishing.rehearsal import Count, rehearsal_under_way
 
 if TYPE_CHECKING:
     from artbot.publishing.work import Work
@@ -73,14 +74,21 @@ def count(text: str, unit: Unit) -> int:
 
 
 def check(what: str, text: str, limits: Sequence[Limit]) -> None:
-    """Raises Rejected for a text that has too many of anything."""
+    """Raises Rejected for a text that has too many of anything; in a rehearsal (artbot.publishing.rehearsal) it tells the
+    counts instead."""
+    tried = rehearsal_under_way()
     for limit in limits:
         has = count(text, limit.unit)
+        if tried is not None:
+            tried.counts.append(Count(what, has, limit.most, limit.unit))
         if has > limit.most:
-            raise Rejected(
+            refusal = (
                 f"the {what} has {has:,} {limit.unit}, {has - limit.most:,} more than the {limit.most:,} it "
                 "may have"
             )
+            if tried is None:
+                raise Rejected(refusal)
+            tried.refuse(refusal)
 
 
 def check_template(template: str) -> str:

@@ -36,7 +36,7 @@ from artbot.domain.delivery import (
     delivery_key,
     may_have_landed,
 )
-from artbot.domain.slots import AsBefore, Turn, When
+from artbot.domain.slots import Turn, When
 from artbot.domain.text import check_hashtag, check_language, check_title_and_alt
 from artbot.errors import NotAllowed, PictureChanged, Stale, StorageFailed, UsageError
 from artbot.failpoints import failpoint
@@ -206,6 +206,42 @@ def put_off(
     return _move(review, candidate_id, CandidateState.LATER, author, seen)
 
 
+def reject_each(review: Review, saw: Mapping[int, Seen], author: Author) -> list[Candidate]:
+    """Reject, in one transaction, those of these that are pending and still what the person saw; return them. The
+    others are as somebody else has just left them, and stay so.
+
+    Raises UsageError.
+    """
+    with review.database.write() as session:
+        now, rejected = review.clock(), []
+        for candidate_id, seen in saw.items():
+            candidate = _get(session, candidate_id)
+            if candidate.state == CandidateState.PENDING and not _is_stale(candidate, seen):
+                _decide(session, candidate, CandidateState.REJECTED, author, now)
+                rejected.append(candidate)
+        return rejected
+
+
+def undo_each(review: Review, candidate_ids: Sequence[int], author: Author) -> list[Candidate]:
+    """Take back, in one transaction, the rejections of these (`reject_each`), and return them. What is not rejected
+    any more stays as it is.
+
+    Raises UsageError.
+    """
+    with review.database.write() as session:
+        undone = []
+        for candidate_id in dict.fromkeys(candidate_ids):
+            candidate = _get(session, candidate_id)
+            if candidate.state == CandidateState.REJECTED:
+                last = _last_decision(session, candidate_id)
+                while last.now == last.was:  # stars that were given since
+                    _undo(session, review, last, author)
+                    last = _last_decision(session, candidate_id)
+                _undo(session, review, last, author)
+                undone.append(candidate)
+        return undone
+
+
 def _move(
     review: Review, candidate_id: int, to: CandidateState, author: Author, seen: Seen | None
 ) -> Candidate:
@@ -230,8 +266,8 @@ def give_stars(
     with review.database.write() as session:
         candidate = _get(session, candidate_id)
         _check_seen(candidate, seen)
-        if candidate.state in _WITHOUT_PICTURE:
-            raise _not_now(candidate)
+        if candidate.state in WITHOUT_PICTURE:
+            raise not_now(candidate)
         if candidate.stars != stars:
             candidate.stars = stars
             _decide(session, candidate, CandidateState(candidate.state), author, review.clock())
@@ -247,18 +283,21 @@ def undo(
     """
     with review.database.write() as session:
         _check_named(session, candidate_id, seen)
-        last = _last_decision(session, candidate_id)
-        candidate, channels = last.candidate, None
-        _check_leads_back(last)
-        candidate.stars = _stars_before(last)
-        if last.now == CandidateState.APPROVED != last.was:
-            channels = _cancel_deliveries(candidate)
-            candidate.approved_at = None
-            for name in vars(Words()):
-                setattr(candidate, name, None)
-        was, now = CandidateState(last.was), review.clock()
-        _decide(session, candidate, was, author, now, last.id, channels)
-        return candidate
+        return _undo(session, review, _last_decision(session, candidate_id), author)
+
+
+def _undo(session: Session, review: Review, last: Decision, author: Author) -> Candidate:
+    candidate, channels = last.candidate, None
+    _check_leads_back(last)
+    candidate.stars = _stars_before(last)
+    if last.now == CandidateState.APPROVED != last.was:
+        channels = _cancel_deliveries(candidate)
+        candidate.approved_at = None
+        for name in vars(Words()):
+            setattr(candidate, name, None)
+    was, now = CandidateState(last.was), review.clock()
+    _decide(session, candidate, was, author, now, last.id, channels)
+    return candidate
 
 
 def redo(
@@ -424,6 +463,17 @@ def _checked(words: Words) -> Words:
     return replace(words, hashtags=" ".join(tags))
 
 
+def check_seen(review: Review, candidate_id: int, seen: Seen) -> None:
+    """Raises Stale if it is no longer what lay before the person; UsageError."""
+    with review.database.read() as session:
+        _check_seen(_get(session, candidate_id), seen)
+
+
+def _is_stale(candidate: Candidate, seen: Seen) -> bool:
+    was_decided = candidate.row_version != seen.row_version and bool(candidate.decisions)
+    return was_decided or candidate.image_sha256 != seen.image_sha256
+
+
 def _check_seen(candidate: Candidate, seen: Seen | None) -> None:
     """Raises Stale if it is no longer what lay before the person."""
     if seen is None:
@@ -454,16 +504,17 @@ def _stale_words(candidate: Candidate) -> str:
     )
 
 
-_WITHOUT_PICTURE = (CandidateState.PLANNED, CandidateState.FAILED, CandidateState.QUARANTINED)
+WITHOUT_PICTURE = (CandidateState.PLANNED, CandidateState.FAILED, CandidateState.QUARANTINED)
 
 
 def _check_undecided(candidate: Candidate) -> None:
     """The machine alone would not do: it has the moves of undo as well. Raises NotAllowed."""
     if candidate.state not in UNDECIDED:
-        raise _not_now(candidate)
+        raise not_now(candidate)
 
 
-def _not_now(candidate: Candidate) -> NotAllowed:
+def not_now(candidate: Candidate) -> NotAllowed:
+    """Why nothing can be decided about it as it is, with what helps."""
     was = CandidateState(candidate.state)
     helps = {
         CandidateState.REJECTED: f"Take that back first: artbot undo {candidate.id}",
@@ -528,14 +579,12 @@ def _queue(
     """One delivery per channel, each with its time; one that was cancelled by an undo is queued again under
     its old key."""
     workplace = session.get_one(WorkplaceRow, 1)
-    # What this database was restored from may be older than a post of this very work.
-    doubted_until = workplace.doubted_until
-    may_be_out = doubted_until is not None and candidate.batch.local_date <= doubted_until
+    doubtful = doubtful_channels(session, review, candidate)
     not_before = now + review.undo_time
     existing = {delivery.channel: delivery for delivery in candidate.deliveries}
     for channel in channels:
         delivery = existing.get(channel)
-        is_doubtful = may_be_out and not review.channels[channel].is_for_ever
+        is_doubtful = channel in doubtful
         state = DeliveryState.UNCERTAIN if is_doubtful else DeliveryState.QUEUED
         if delivery is not None and delivery.state != DeliveryState.CANCELLED:
             continue
@@ -554,13 +603,22 @@ def _queue(
             session.add(delivery)
         else:
             DELIVERY.move(delivery, state)
-            if is_doubtful or not isinstance(when, AsBefore):
+            if is_doubtful or when != Turn.AS_BEFORE:
                 delivery.next_at = not_before
         delivery.last_error = _MAY_BE_OUT if is_doubtful else None
         delivery.num_attempts, delivery.on_hold = 0, False
         session.flush()  # its number, for the log
         if not is_doubtful:
             review.place(session, delivery, when, not_before, author, now)
+
+
+def doubtful_channels(session: Session, review: Review, candidate: Candidate) -> set[str]:
+    """Where it may have been posted already, and a repetition would not be recognised: what this database was
+    restored from may be older than that post."""
+    doubted_until = session.get_one(WorkplaceRow, 1).doubted_until
+    if doubted_until is None or candidate.batch.local_date > doubted_until:
+        return set()
+    return {name for name, protection in review.channels.items() if not protection.is_for_ever}
 
 
 def _goes_nowhere(candidate: Candidate) -> bool:
@@ -655,7 +713,7 @@ def _check_leads_back(last: Decision) -> None:
     """Out of quarantine leads the picture's return (artbot.pictures), and no decision. Raises NotAllowed."""
     candidate = last.candidate
     if candidate.state == CandidateState.QUARANTINED:
-        raise _not_now(candidate)
+        raise not_now(candidate)
     assert candidate.state == last.now, f"decision {last.id}: {last.now}, but {candidate.state}"
 
 
@@ -687,8 +745,7 @@ def _as_approved_before(review: Review, undone: Decision) -> tuple[Words, list[s
             f"{', '.join(missing)} any more. {anew}"
         )
     words = Words(**{name: getattr(before, name) for name in vars(Words())})
-    approvals = [d for d in candidate.decisions if d.was in UNDECIDED and d.now == undone.was]
-    return words, channels, AsBefore(approvals[-1].at)
+    return words, channels, Turn.AS_BEFORE
 
 
 def _cancel_deliveries(candidate: Candidate) -> list[str]:

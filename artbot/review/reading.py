@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, case, func, select
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload
 
 from artbot.domain.candidate import UNDECIDED, CandidateState
 from artbot.errors import UsageError
 from db.engine import Database
 from db.models import Batch, Candidate, Delivery
+
+MOST_IN_A_QUESTION = 1000
+"""Batches: no database takes any number of them at once."""
 
 
 def list_candidates(
@@ -22,20 +25,53 @@ def list_candidates(
 ) -> list[Candidate]:
     """Candidates in `states`, newest batch first, in the batch's order; with batch and checkpoint. Of what is
     undecided the pending ones come first, as nobody has looked at them."""
-    in_order = (Batch.due_at.desc(), Batch.id.desc(), Candidate.index)
-    unseen_first = (case((Candidate.state == CandidateState.PENDING, 0), else_=1),)
-    query = (
-        select(Candidate)
-        .join(Candidate.batch)
-        .where(Candidate.state.in_(states))
-        .options(joinedload(Candidate.batch), joinedload(Candidate.checkpoint))
-        .order_by(*(unseen_first if set(states) == set(UNDECIDED) else ()), *in_order)
+    unseen_first = set(states) == set(UNDECIDED)
+    found: list[Candidate] = []
+    with database.read() as session:
+        for together in [[state] for state in UNDECIDED] if unseen_first else [states]:
+            room = None if limit is None else limit - len(found)
+            if room is None or room > 0:
+                found += _newest_first(session, together, batch, room)
+    return found
+
+
+def _newest_first(
+    session: Session, states: Sequence[CandidateState], batch: str | None, limit: int | None
+) -> Sequence[Candidate]:
+    """First which batches they are in: there are few of those, and candidates are many."""
+    number_there = (
+        select(func.count(Candidate.id))
+        .where(Candidate.state.in_(states), Candidate.batch_id == Batch.id)
+        .correlate(Batch)
+        .scalar_subquery()
+    )
+    batches = (
+        select(Batch.id, number_there)
+        .where(number_there > 0)
+        .order_by(Batch.due_at.desc(), Batch.id.desc())
         .limit(limit)
     )
     if batch is not None:
-        query = query.where(Batch.key == batch)
-    with database.read() as session:
-        return list(session.scalars(query))
+        batches = batches.where(Batch.key == batch)
+    wanted: list[int] = []
+    num_found = 0
+    for number, count in session.execute(batches):
+        if limit is not None and num_found >= limit:
+            break
+        wanted.append(number)
+        num_found += count
+    found: list[Candidate] = []
+    for begin in range(0, len(wanted), MOST_IN_A_QUESTION):
+        some = wanted[begin : begin + MOST_IN_A_QUESTION]
+        found += session.scalars(
+            select(Candidate)
+            .join(Candidate.batch)
+            .where(Candidate.state.in_(states), Candidate.batch_id.in_(some))
+            .options(contains_eager(Candidate.batch), selectinload(Candidate.checkpoint))
+            .order_by(Batch.due_at.desc(), Batch.id.desc(), Candidate.index)
+            .limit(None if limit is None else limit - len(found))
+        )
+    return found
 
 
 def has_batch(database: Database, key: str) -> bool:

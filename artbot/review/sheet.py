@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ GAP_PX = 16
 LABEL_PX = 30
 HEADING_PX = 44
 BATCH_PX = 44
+SMALL_QUALITY = 85
 PAPER = (250, 249, 246)
 INK = (40, 38, 36)
 FADED = (140, 136, 130)
@@ -46,8 +48,19 @@ def write_sheet(tiles: Sequence[Tile], heading: str, output: Path) -> None:
 
     Raises OSError. A picture that cannot be read leaves its place empty, with the reason in it.
     """
-    from io import BytesIO
+    buffer = BytesIO()
+    _draw(tiles, heading).save(buffer, "PNG")
+    write_atomically(output, buffer.getvalue())
 
+
+def small_sheet(tiles: Sequence[Tile], heading: str) -> bytes:
+    """The same as a JPEG, to be looked at on a telephone."""
+    buffer = BytesIO()
+    _draw(tiles, heading).save(buffer, "JPEG", quality=SMALL_QUALITY, subsampling="4:4:4")
+    return buffer.getvalue()
+
+
+def _draw(tiles: Sequence[Tile], heading: str) -> Image.Image:
     from PIL import Image, ImageDraw, ImageFont
 
     columns = _columns(len(tiles))
@@ -71,9 +84,7 @@ def write_sheet(tiles: Sequence[Tile], heading: str, output: Path) -> None:
             sheet.paste(picture, (left, y + tile_px - picture.height))
         draw.text((left, y + tile_px + 4), tile.label, INK, large)
         draw.text((right, y + tile_px + 9), tile.note, FADED, small, anchor="ra")
-    buffer = BytesIO()
-    sheet.save(buffer, "PNG")
-    write_atomically(output, buffer.getvalue())
+    return sheet
 
 
 def _places(

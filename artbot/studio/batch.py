@@ -32,6 +32,7 @@ from artbot.domain.seeds import seed_for
 from artbot.errors import ConfigError, DeviceFailed, NoCheckpoint, RenderFailed, StorageFailed
 from artbot.failpoints import failpoint
 from artbot.files import make_folder, move_into_place, sha256_of_file
+from artbot.pictures import Requeue
 from artbot.studio import registry
 from artbot.studio.choice import choices, is_as_recorded
 from artbot.studio.provenance import Origin
@@ -65,6 +66,8 @@ class Studio:
     truncation_psi: float
     render_options: RenderOptions
     clock: Clock
+    requeue: Requeue = lambda session, delivery, now: None
+    """Of what was held for its picture."""
     told: set[tuple[str, str]] = field(default_factory=set, compare=False)
     """(checkpoint name, reason) of what was passed over: said once, not at every look."""
 
@@ -379,6 +382,7 @@ def _record_painting(
         candidate.pixel_sha256 = painting.pixel_sha256
         candidate.num_bytes = painting.num_bytes
         candidate.width, candidate.height = painting.width, painting.height
+        candidate.likeness = painting.likeness
         candidate.environment = child.environment
         candidate.error = None
 

@@ -89,6 +89,14 @@ def seed_of_child(parents: Sequence[str], latent: Vary | Breed, index: int) -> i
     return seed_for(" ".join((method, *parents)), index)
 
 
+def is_of_last_generation(candidate: Candidate) -> bool:
+    """Whether no recipe could hold the descent of its children; also if its own cannot be read."""
+    try:
+        return read_recipe(candidate.seed, candidate.recipe).descent.generation >= MAX_GENERATION
+    except RecipeRefused:
+        return True
+
+
 def fault_in_descent(child: Candidate, parents: Sequence[Candidate]) -> str | None:
     """Why this child cannot have been made from these parents; None if all follows from them."""
     try:

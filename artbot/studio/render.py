@@ -58,6 +58,8 @@ class Painting:
     num_bytes: int
     width: int
     height: int
+    likeness: str | None = None
+    """What it looks like (artbot.domain.likeness); None: that is not known."""
 
 
 class RenderChild:

@@ -91,7 +91,7 @@ def _words(error: Exception) -> str:
 
 def _paint(generator: Any, request: dict[str, Any]) -> dict[str, Any]:
     """Render one seed; write the PNG, flushed, to the temporary path the parent chose."""
-    from artbot.studio.provenance import encode_png, pixel_sha256
+    from artbot.studio.provenance import encode_png, likeness, pixel_sha256
     from artbot.studio.recipes import read_recipe
 
     origin = request["origin"]
@@ -111,6 +111,7 @@ def _paint(generator: Any, request: dict[str, Any]) -> dict[str, Any]:
             "num_bytes": len(png),
             "width": pixels.shape[1],
             "height": pixels.shape[0],
+            "likeness": str(likeness(pixels)),
         }
     }
 

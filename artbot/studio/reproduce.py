@@ -135,7 +135,7 @@ def _put_back(
     make_folder(path.parent)
     move_into_place(temporary, path)
     if candidate.state == CandidateState.QUARANTINED:
-        reinstate(session, candidate, "studio", now)
+        reinstate(session, candidate, "studio", now, studio.requeue)
     return Restoration.WHOLE if is_same_file else Restoration.SAME_PIXELS
 
 
@@ -147,7 +147,7 @@ def _reinstate_if_whole(studio: Studio, candidate_id: int) -> bool:
             studio.works, candidate
         ) is None:
             if candidate.state == CandidateState.QUARANTINED:
-                reinstate(session, candidate, "studio", studio.clock())
+                reinstate(session, candidate, "studio", studio.clock(), studio.requeue)
             return True
     return False
 

@@ -47,6 +47,7 @@ from artbot.errors import (
     ConfigError,
     DeliveryError,
     NoCheckpoint,
+    NoSecret,
     Rejected,
     StorageFailed,
     Unavailable,
@@ -69,6 +70,7 @@ from artbot.upkeep.needs import (
     to_have_a_secret,
     unheard_alerts,
 )
+from artbot.upkeep.served import page_problems
 from artbot.workplace import Workplace
 from db import chain
 from db.engine import Database
@@ -407,6 +409,8 @@ def _alerts(workplace: Workplace) -> list[Problem]:
     try:
         addresses = alerts.read_addresses(settings.root)
         fared = understood(addresses, settings.child_environment())
+    except NoSecret as error:
+        return [Problem(error.what, error.remedy), *lost]
     except ConfigError as error:
         return [Problem(str(error), remedy), *lost]
     except Unavailable as error:
@@ -883,6 +887,7 @@ _WITHOUT_DATABASE = (
             "(docs/renditions.md)"
         ),
     ),
+    _Question("review page", "", page_problems, _always("docs/web.md")),
 )
 _OF_THE_DATABASE = (
     _Question("clock", "I2", doubted_clock, _always("artbot clock")),

@@ -20,6 +20,7 @@ from artbot.domain.candidate import UNDECIDED, CandidateState
 from artbot.domain.channel import ChannelState
 from artbot.domain.delivery import NEEDS_A_PERSON, WAITING, DeliveryState, counted
 from artbot.domain.notice import ALERTS, NoticeState
+from artbot.domain.text import shortened
 from artbot.errors import (
     ArtbotError,
     ClockDoubted,
@@ -158,7 +159,7 @@ def channels_and_deliveries(workplace: Workplace) -> list[Problem]:
     return [
         *(
             Problem(
-                f"channel {c.name} is {c.state}: {c.reason}"
+                f"channel {c.name} is {c.state}: {shortened(c.reason or '')}"
                 + (f"; it holds {counted(held[c.name])}" if held[c.name] else ""),
                 f"artbot channels resume {c.name}",
             )

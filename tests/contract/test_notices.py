@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -19,7 +21,7 @@ from artbot.clock import Clock
 from artbot.config import AlertAddress, AlertSettings, load_settings
 from artbot.errors import ConfigError, Unavailable
 from artbot.publishing import alerts
-from artbot.publishing.alerts import TEST, Fared, send, understood
+from artbot.publishing.alerts import TEST, Fared, Message, Sheet, send, understood
 from artbot.publishing.channels import settings_models
 from artbot.publishing.event import event_schema
 from artbot.publishing.notices import NoticeFared, note, tell_due
@@ -188,6 +190,40 @@ def test_apprise_tells_every_address_and_each_fares_on_its_own(
     assert sorted(path.name for path in (tmp_path / "home").rglob("*")) == [".netrc"]
 
 
+def test_a_contact_sheet_goes_beside_the_words_where_the_service_takes_it(
+    environment: dict[str, str],
+) -> None:
+    def wants_no_sheet(connection: socket.socket, request: Request) -> None:
+        has_sheet = bool(json.loads(request.body)["attachments"])
+        connection.sendall(http_answer(413 if has_sheet else 200))
+
+    message = Message("New pictures", "24 of them", Sheet("daily.jpg", b"\xff\xd8 a JPEG"))
+    with (
+        serve(answers(http_answer(200))) as takes_it,
+        serve(wants_no_sheet) as refuses_it,
+        serve(answers(http_answer(200, b"{}"))) as knows_none,
+    ):
+        gotify = knows_none.url.replace("http://", "gotify://").replace("/hook", f"/{TOKEN}")
+        addresses = [
+            AlertAddress(1, local(takes_it.url)),
+            AlertAddress(2, local(refuses_it.url)),
+            AlertAddress(3, gotify),
+        ]
+        fared = send(addresses, message, environment)
+    (request,) = takes_it.requests
+    (sheet,) = json.loads(request.body)["attachments"]
+    assert (sheet["filename"], sheet["mimetype"]) == ("daily.jpg", "image/jpeg")
+    assert base64.b64decode(sheet["base64"]) == b"\xff\xd8 a JPEG"
+    first, second = (json.loads(one.body) for one in refuses_it.requests)
+    assert first["message"] == second["message"] == "24 of them"
+    (words,) = knows_none.requests
+    assert json.loads(words.body)["message"] == "24 of them"
+    assert [one.ok for one in fared] == [True, True, True]
+    assert fared[1].detail.startswith("without the contact sheet: ")
+    assert "error=413" in fared[1].detail
+    assert [fared[0].detail, fared[2].detail] == ["", ""]
+
+
 def test_whoever_takes_too_long_is_cut_off_and_the_others_were_told(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,7 +251,7 @@ def test_what_apprise_understands_can_be_asked_without_telling_anybody(
     assert server.requests == []
     assert fared == [
         Fared(2, "JSON", True, ""),
-        Fared(7, None, False, "Apprise does not know it"),
+        Fared(7, None, False, "it is no address: Apprise reads SERVICE://... (docs/alerts.md)"),
     ]
 
 

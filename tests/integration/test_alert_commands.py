@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import socket
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Event
 
 import pytest
+from PIL import Image
 
 from artbot.config import load_settings
 from artbot.daemon.run import Daemon
@@ -60,7 +63,10 @@ def add_notice(place: Place, state: str, at: datetime, error: str | None = None)
             recipient="[alerts]",
             kind="batch.ready",
             subject=f"batch {number}",
-            data={"timestamp": "2026-11-21T12:00:00.000000Z", "data": {}},
+            data={
+                "timestamp": "2026-11-21T12:00:00.000000Z",
+                "data": {"batch": {"id": f"daily-{number}"}},
+            },
             state=state,
             created_at=at,
             next_at=at,
@@ -72,16 +78,26 @@ def add_notice(place: Place, state: str, at: datetime, error: str | None = None)
 
 
 def test_a_test_says_how_each_address_fared_and_shows_none(place: Place, telephone: Server) -> None:
-    configure(place, f"# mine\n{address(telephone)}\nnonsense://{TOKEN}\n")
+    lines = (
+        address(telephone),
+        f"nonsense://{TOKEN}",
+        f"{TOKEN} is mine",
+        "mailtos://",
+    )
+    configure(place, "\n".join(("# mine", *lines)))
     result = place.run("alerts", "test")
     assert result.code == 1
     assert result.out.splitlines() == [
         "line 2    JSON                  ok",
         "line 3    unknown               failed: Apprise does not know it",
+        "line 4    unknown               failed: it is no address: Apprise reads SERVICE://... "
+        "(docs/alerts.md)",
+        "line 5    unknown               failed: mailtos is known, but the rest is incomplete or not as "
+        "Apprise reads it (docs/alerts.md)",
     ]
     assert json.loads(telephone.requests[0].body)["title"] == "artbot: a test"
     shown = json.loads(place.run("alerts", "test", "--json").out)
-    assert [one["ok"] for one in shown] == [True, False]
+    assert [one["ok"] for one in shown] == [True, False, False, False]
     assert TOKEN not in json.dumps(shown) + result.out + result.err
 
 
@@ -89,6 +105,11 @@ def test_without_addresses_the_remedy_is_named(place: Place) -> None:
     place.run("alerts", "test").refused(3, 'write urls_file = "secrets/alerts"')
     configure(place, "# nobody yet\n")
     place.run("alerts", "test").refused(3, "holds no address", "docs/alerts.md")
+    (place.root / "secrets/alerts").unlink()
+    missing = "cannot be read: No such file or directory"
+    make = "make it, with an address on each line and chmod 600 (docs/alerts.md)"
+    place.run("alerts", "test").refused(3, f"{missing}; {make}")
+    assert f"remedy: {make}" in place.run("doctor", "--quick").out
     place.configure("[alerts]\nnothing_approved_days = 5\n")
     place.run("alerts", "list").refused(
         3, 'alerts: nobody is told; write urls_file = "secrets/alerts"'
@@ -109,13 +130,30 @@ def test_the_worker_tells_what_happened_and_the_list_shows_it(
     (request,) = telephone.requests
     assert "2 pictures wait for review: artbot review" in json.loads(request.body)["message"]
     (line,) = ready.run("alerts", "list").out.splitlines()
-    assert line.split()[1:] == ["batch.ready", "[alerts]", "sent"]
+    assert line.split()[1:] == ["batch.ready", "daily-2026-11-21", "[alerts]", "sent"]
     (shown,) = ready.json("alerts", "list")
     assert (shown["kind"], shown["state"], shown["error"]) == ("batch.ready", "sent", None)
     assert shown["data"]["batch"]["id"] == "daily-2026-11-21"
     assert TOKEN not in json.dumps(shown) + result.out + result.err
     assert ready.run(*command).code == 0
     assert len(telephone.requests) == 1
+
+
+def test_a_batch_is_told_of_with_its_pictures_and_a_link_that_opens_it(
+    ready: Place, telephone: Server
+) -> None:
+    served = '[web]\nserve = true\nallow_hosts = ["review.example.org"]\n'
+    configure(ready, address(telephone), served)
+    ready.run("publish").refused(0)
+    (request,) = telephone.requests
+    said = json.loads(request.body)
+    assert said["message"].splitlines()[1:] == [
+        "https://review.example.org/?batch=daily-2026-11-21"
+    ]
+    (sheet,) = said["attachments"]
+    assert sheet["filename"] == "daily-2026-11-21.jpg"
+    with Image.open(io.BytesIO(base64.b64decode(sheet["base64"]))) as picture:
+        assert (picture.format, picture.width) == ("JPEG", 1280)
 
 
 def test_a_notice_that_fails_is_no_failure_of_the_round(ready: Place) -> None:

@@ -8,9 +8,11 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from artbot.domain.seeds import seed_for
+from artbot.studio.provenance import likeness
 from db.engine import open_database
 from db.models import Candidate
 from tests.conftest import SCHEDULE, Consumer, Place, export_tiny
@@ -29,6 +31,9 @@ def test_a_batch_is_painted_from_the_seeds_of_its_key(painted: Place) -> None:
         with Image.open(candidate["file"]) as picture:
             assert picture.size == (32, 32)
             origin = json.loads(picture.info["artbot"])
+            looks = str(likeness(np.asarray(picture)))
+        found = painted.sql(f"SELECT likeness FROM candidates WHERE id = {candidate['id']}")
+        assert found == [(looks,)]
         assert origin["seed"] == candidate["seed"]
         assert origin["checkpoint_sha256"] == candidate["checkpoint"]["sha256"]
 
@@ -204,7 +209,9 @@ def test_the_same_pixels_from_another_pillow_are_taken_for_a_work_that_waits(
         session.get_one(Candidate, 1).image_sha256 = older
     database.close()
     path.unlink()
+    looks = painted.sql("SELECT likeness FROM candidates WHERE id = 1")
     painted.run("reproduce", "1", "--restore").refused(0, "the same pixels in another file")
+    assert painted.sql("SELECT likeness FROM candidates WHERE id = 1") == looks != [(None,)]
     story = painted.json("show", "1")
     assert story["image_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest() != older
     assert [(d["was"], d["now"]) for d in story["decisions"]] == [

@@ -150,6 +150,46 @@ def test_the_event_that_a_webhook_would_get_is_previewed_and_is_what_it_gets(
     assert json.loads(got.read_text()) == previewed
 
 
+def test_a_preview_shows_what_other_words_would_give_and_decides_nothing(stocked: Place) -> None:
+    words = ("--title", "Dusk", "--alt", "A field", "--caption", "Wet.", "--hashtags", "#kunst")
+    answer = stocked.run("channels", "preview", "1", *words, "--warning", "Rain")
+    assert answer.code == 0
+    for told in (
+        "alt text: A field",
+        "title: Dusk",
+        "hashtags: kunst",
+        "warning: Rain",
+        "| Dusk: Wet.",
+    ):
+        assert f"  {told}" in answer.out
+    assert stocked.json("show", "1")["title"] is None
+    stocked.run("channels", "preview", "1", "--hashtags", "!").refused(2, "'!' is no hashtag")
+    stocked.run("approve", "1", *words).refused(0)
+    stocked.run("channels", "preview", "1").refused(0)
+    stocked.run("channels", "preview", "1", "--alt", "x").refused(
+        1, "is approved, and goes out with the words it has", "artbot undo 1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        (("--alt", " "), "the alt text is missing"),
+        (("--alt", "x" * 10_001), "the alt text has 10,001 characters, 1 more than"),
+        (("--title", "x" * 1_001), "the title has 1,001 characters, 1 more than"),
+    ],
+)
+def test_a_preview_refuses_the_words_that_the_approval_would(
+    stocked: Place, words: tuple[str, str], refused: str
+) -> None:
+    """A webhook's receiver takes them all."""
+    answer = stocked.run("channels", "preview", "1", "--channel", "example", *words)
+    assert answer.code == 1
+    assert f"cannot go out like this: {refused}" in answer.out
+    approved = stocked.run("approve", "1", "--channel", "example", *words)
+    approved.refused(1, f"cannot go out like this: {refused}")
+
+
 def test_a_preview_says_what_could_never_go_out(stocked: Place) -> None:
     toml = (stocked.root / "artbot.toml").read_text()
     stocked.configure(toml.replace("{title}: {caption}", "{title} " * 200))
@@ -224,8 +264,12 @@ def test_secrets_are_told_apart_and_the_new_one_is_named_with_how_to_hand_it_ove
     assert shared["fingerprint"] == old
 
     lines = file.read_text().splitlines()
-    file.write_text("\n".join([*lines, "# again", lines[0]]))
-    assert "lines 1 and 5 are the same" in stocked.run("channels", "secret", "example").err
+    file.write_text("\n".join(["", " ", *lines, "# again", lines[0]]))
+    assert "lines 3 and 7 are the same" in stocked.run("channels", "secret", "example").err
+    file.write_text("\n\nhunter2\n")
+    wrong = f"line 3 of {file} must be whsec_"
+    stocked.run("channels", "secret", "example").refused(3, wrong)
+    assert wrong in stocked.run("channels", "test", "example").out
 
 
 def test_a_secret_is_made_where_there_is_none(stocked: Place) -> None:
@@ -235,9 +279,10 @@ def test_a_secret_is_made_where_there_is_none(stocked: Place) -> None:
         if content is not None:
             file.write_text(content)
             file.chmod(0o600)
-        stocked.run("channels", "secret", "example").refused(
-            3, str(file), "artbot channels secret example --add v1"
-        )
+        for command, code in (("secret example", 3), ("list", 0)):
+            stocked.run("channels", *command.split()).refused(
+                code, str(file), "artbot channels secret example --add v1"
+            )
         answer = stocked.run("channels", "secret", "example", "--add", "v1")
         assert re.fullmatch(r"line \d  v1   fingerprint [0-9a-f]{8}  new\n", answer.out)
 

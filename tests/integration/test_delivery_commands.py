@@ -272,9 +272,50 @@ def test_a_wrong_secret_stops_the_channel_and_once_mended_everything_goes_out(
     listed = stocked.run("deliveries", "list")
     assert "when example is mended: artbot channels resume example" in listed.err
     secret.write_text(right)
-    stocked.run("channels", "resume", "example").refused(0, "1 delivery it held is due now")
+    resumed = stocked.run("channels", "resume", "example")
+    resumed.refused(0, "example is open; 2 deliveries are due now")
     assert stocked.run("publish").code == 0
     assert consumer.verdicts()[-2:] == ["stored", "stored"]
+
+
+def test_resume_says_of_everything_that_waits_what_goes_and_what_does_not(stocked: Place) -> None:
+    stocked.run("approve", "3").refused(0)
+    stocked.run("channels", "pause", "example")
+    put_into(stocked, "held", 1)
+    for state in ("sending", "failed"):
+        put_into(stocked, state, 2)
+    stocked.run("queue", "hold", "3")
+    resumed = stocked.run("channels", "resume", "example")
+    resumed.refused(
+        0,
+        "example is open; 1 delivery is due now",
+        "on hold until you let go: artbot queue release 3",
+        "when the cause is mended: artbot deliveries retry 2",
+    )
+    stocked.run("deliveries", "withdraw", "1", "2", "3").refused(0)
+    stocked.run("channels", "resume", "example").refused(0, "is open; nothing waits for it")
+
+
+def test_what_waits_for_its_picture_is_not_told_to_wait_for_its_channel(stocked: Place) -> None:
+    (picture,) = stocked.root.glob("works/*/*-01.png")
+    picture.rename(picture.with_suffix(".away"))
+    assert stocked.run("publish").code == 1
+    remedy = "daily-2026-11-21-01 waits for its picture: artbot reproduce 1 --restore"
+    for command in ("deliveries list", "deliveries show 1", "channels resume example"):
+        told = stocked.run(*command.split())
+        told.refused(0, remedy)
+        assert "when example is mended" not in told.err
+
+
+def test_why_a_channel_stopped_stands_whole_once_and_short_in_lists(stocked: Place) -> None:
+    why = "the server moves " + "and moves " * 40 + "again"
+    stocked.run("channels", "pause", "example", "--reason", why)
+    assert why in stocked.run("channels", "list").out
+    for command in ("status", "queue", "doctor"):
+        told = stocked.run(command).out
+        assert "the server moves and moves" in told
+        assert "moves…" in told
+        assert why not in told
 
 
 @pytest.mark.parametrize("command", ["publish", "daemon --once"])

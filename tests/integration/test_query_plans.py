@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from artbot.config import AlertSettings, ScheduleSettings
+from artbot.desk import Desk, Show
 from artbot.domain.candidate import UNDECIDED, CandidateState
 from artbot.domain.channel import ChannelState
 from artbot.domain.delivery import FOR_EVER, SETTLED, DeliveryState
@@ -37,6 +38,7 @@ from artbot.publishing.reading import count_by_state, get_delivery, list_deliver
 from artbot.publishing.standing import get_standing, stop
 from artbot.review.decisions import (
     Author,
+    Words,
     approve,
     expire,
     give_stars,
@@ -140,6 +142,21 @@ def decide(workplace: Workplace) -> None:
         undo(workplace.review, which, ANNA)
     put_off(workplace.review, one, ANNA)
     give_stars(workplace.review, two, 3, ANNA)
+
+
+def sit_at_the_desk(workplace: Workplace) -> None:
+    """Look at every sheet, at a card and its words, at the end of the day."""
+    desk = Desk(workplace, ANNA)
+    for show in Show:
+        desk.lay_out(show)
+    desk.lay_out(Show.ALL, "daily-2000-01-01")
+    first, second = (stack.tiles[0] for stack in desk.lay_out().stacks[:2])
+    desk.open(first.id)
+    desk.check(first.id, Words(alt="Fog over a lake"))
+    desk.undo_each(
+        [tile.id for tile in desk.reject_rest({first.id: first.seen, second.id: second.seen})]
+    )
+    desk.summary()
 
 
 def send_again(workplace: Workplace) -> None:
@@ -249,6 +266,7 @@ ASKED: dict[str, Callable[[Workplace], object]] = {
     "missed slots": miss_slots,
     "a work's story": lambda w: tell(w.database, 1),
     "decisions": decide,
+    "the desk": sit_at_the_desk,
     "planning": lambda w: ensure_due(
         w.database, {"nightly": ScheduleSettings.model_validate({"at": "23:00"})}, w.clock()
     ),

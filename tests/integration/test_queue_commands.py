@@ -74,7 +74,7 @@ def test_the_queue_shows_every_slot_of_the_next_days_with_its_work_or_free(stock
     assert len(works) == 3
     assert [line for line in lines if "free" in line] == [f"  {slot(3):%H:%M}     · free"]
     going = stocked.run("status").out
-    assert f"going out   3, the next {in_words(slot(0))} (artbot queue)" in going
+    assert f"going out   3, the next {in_words(slot(0))}: artbot queue" in going
     stocked.run("publish").refused(
         0, f"nothing is due yet: 3 waiting, the next goes out {in_words(slot(0))}."
     )
@@ -94,6 +94,14 @@ def test_times_are_those_of_the_channels_zone_which_is_said_once(
     moved.refused(0, f"{there:%H:%M} (Asia/Kolkata)")
     assert stocked.json("deliveries", "show", "1")["next_at"] == utc_text(there.astimezone(UTC))
     assert "Asia" not in stocked.run("queue", "--days", "1", TZ="Asia/Kolkata").out
+    told = f"{there:%H:%M} (Asia/Kolkata)"
+    assert told in stocked.run("deliveries", "list").out
+    assert told in stocked.run("deliveries", "show", "1").out
+    assert f"{there:%H:%M}" in stocked.run("deliveries", "list", TZ="Asia/Kolkata").out
+    for command, stream in (("status", "out"), ("publish", "err")):
+        said = getattr(stocked.run(command), stream)
+        assert told in said, "it goes out first"
+        assert "Asia" not in getattr(stocked.run(command, TZ="Asia/Kolkata"), stream)
     stocked.run("approve", "4").refused(0, f"{slot(2).astimezone(KOLKATA):%H:%M} (Asia/Kolkata)")
 
 
@@ -120,15 +128,34 @@ def test_a_work_is_moved_to_the_next_free_slot_or_to_a_time(stocked: Place) -> N
     ]
     shown = stocked.run("queue", "--days", "2").out
     assert "No. 3, 2026-11-21 (outside the slots)" in shown
-    assert re.search(r"later     1 delivery to example, ", shown)
+    far_off = f"{slot(4):%a %-d %b %H:%M}"
+    assert f"later     2  daily-2026-11-21-02 to example, {far_off}" in shown
     (entry,) = stocked.json("deliveries", "show", "3")["interventions"]
     assert (entry["act"], entry["via"]) == ("move", "cli")
     assert entry["reason"].endswith("UTC: early")
 
 
+def test_a_time_years_ahead_is_said_with_its_year(stocked: Place) -> None:
+    year = slot(0).year + 2
+    stocked.run("queue", "move", "1", "--to", f"24 dec {year} 18:00").refused(
+        0, f"goes out on 24 Dec {year} 18:00 (UTC)"
+    )
+    told = f"later     1  daily-2026-11-21-01 to example, 24 Dec {year} 18:00"
+    assert told in stocked.run("queue").out
+    assert f"24 Dec {year} 18:00" in stocked.run("deliveries", "list").out
+    moved = json.loads(stocked.run("queue", "move", "1", "--to", "24 dec 18:00", "--json").out)
+    (row,) = moved["moved"]
+    assert row["next_at"][4:16] == "-12-24T18:00"
+    assert utc_text(datetime.now(UTC)) < row["next_at"] < f"{year}"
+
+
 def test_what_is_no_time_to_come_is_refused(stocked: Place) -> None:
     for to, words in (
-        ("soon", "'soon' is no time. Write next, 18:30, \"thu 18:30\" or 2026-11-24T18:30"),
+        (
+            "soon",
+            '\'soon\' is no time. Write next, 18:30, "thu 18:30", "24 dec 18:30" or 2026-11-24T18:30',
+        ),
+        ("30 feb 10:00", "'30 feb 10:00' is no time"),
         ("25:00", "'25:00' is no time"),
         ("thursday 18:30", "'thursday 18:30' is no time"),
         ("2026-11-24", "'2026-11-24' is no time"),
@@ -166,6 +193,10 @@ def test_what_is_on_hold_is_said_everywhere_and_not_sent(
     doctor = stocked.run("doctor").out
     assert "has been due since" not in doctor
 
+    stocked.run("queue", "hold", "1", "--reason", "too bright").refused(0)
+    stocked.run("queue", "hold", "1").refused(0)
+    assert "to example: too bright (artbot" in stocked.run("queue", "--days", "1").out
+    assert stocked.run("explain", "1").out.count(": too ") == 2
     stocked.run("queue", "release", "2", "3").refused(
         0,
         f"2: daily-2026-11-21-02 to example goes out {in_words(slot(0))} (UTC)",
@@ -197,12 +228,25 @@ def test_after_a_long_pause_one_work_goes_out_and_the_queue_says_where_the_other
         in shown
     )
     stocked.run("channels", "resume", "example").refused(
-        0, "example is open; 1 delivery it held is in its queue again: artbot queue"
+        0,
+        "example is open; 1 delivery is due now; "
+        f"2 more wait, the first goes out {in_words(slot(0))}: artbot queue",
     )
-    assert entries(stocked, "--days", "1") == [(utc_text(slot(0)), 2), (utc_text(slot(1)), 3)]
+    assert entries(stocked, "--days", "1") == [(utc_text(slot(0)), 1), (utc_text(slot(1)), 3)]
     assert stocked.run("publish").code == 0
     assert consumer.verdicts() == ["stored"]
-    assert "its time passed while nothing could be sent" in stocked.run("explain", "2").out
+    assert "its time passed while nothing could be sent" in stocked.run("explain", "3").out
+    assert "its time passed while it was held" in stocked.run("explain", "1").out
+
+
+def test_a_work_whose_picture_is_back_takes_the_next_free_slot(stocked: Place) -> None:
+    stocked.sql(f"UPDATE deliveries SET next_at = '{utc_text(datetime.now(UTC))}' WHERE id = 1")
+    (picture,) = stocked.root.glob("works/*/*-01.png")
+    away = picture.rename(picture.with_suffix(".away"))
+    assert stocked.run("publish").code == 1
+    away.rename(picture)
+    assert stocked.run("reproduce", "1", "--restore").code == 0
+    assert entries(stocked, "--days", "1") == [(utc_text(slot(0)), 1), (utc_text(slot(1)), 2)]
 
 
 def test_the_doctor_minds_no_slot_however_far_ahead_and_no_time_that_a_person_gave(

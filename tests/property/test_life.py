@@ -220,6 +220,7 @@ QUEUE = {
     "release",
     "a hold keeps something back",
     "a slot is taken",
+    "a slot for what comes back",
     "what missed its slot is spread",
     "what waits is arranged anew",
     f"at the claim: {Meddling.HOLD}",
@@ -462,7 +463,6 @@ class Life(RuleBasedStateMachine):
         self.used: set[datetime] = set()
         self.last_late: tuple[int, datetime] | None = None
         """The round in which a work went out that had missed its slot."""
-        self.came_back: set[tuple[str, datetime]] = set()
         self.clock = MeddledClock()
         self.true = NOON
         self.is_clock_wrong = False
@@ -744,6 +744,14 @@ class Life(RuleBasedStateMachine):
         if expected != wait_for_slots:
             self.note("what waits is arranged anew")
         assert set(expected) <= set(self.queued())
+        for work, next_at in self.ask(
+            "SELECT c.name, d.next_at FROM deliveries d JOIN candidates c ON c.id = d.candidate_id "
+            "WHERE d.state = 'held' AND d.channel = ?",
+            self.slotted,
+        ):
+            at = datetime.fromisoformat(next_at)
+            is_put_right = at <= now + UNDO_TIME or self.is_given(work, at)
+            assert is_put_right, f"{work}, held, keeps {at} of the wrong clock"
 
     @rule(is_elsewhere=st.booleans())
     def the_machine_starts_anew(self, is_elsewhere: bool) -> None:
@@ -1056,13 +1064,12 @@ class Life(RuleBasedStateMachine):
 
     def check_slot(self, work: str, at: datetime) -> None:
         """The first request for a work, at a time that no person gave: it has a slot to itself, and if that was
-        missed it is the only one until the next slot. What came back from being held may find its slot used."""
+        missed it is the only one until the next slot."""
         if self.is_now(work) or self.is_given(work, at):
             return
         assert is_slot(at), f"{at} is no slot"
         self.note("a slot is taken")
-        has_come_back = (work, at) in self.came_back
-        assert at not in self.used or has_come_back, f"two works at {at}"
+        assert at not in self.used, f"two works at {at}"
         self.used.add(at)
         _, began = self.round
         if began - at <= LATE_FOR_ITS_SLOT:
@@ -1070,11 +1077,9 @@ class Life(RuleBasedStateMachine):
         if self.last_late is not None:
             _, before = self.last_late
             assert self.last_late != self.round, f"a bunch in one go: {work}, of {at}"
-            assert (
-                has_come_back
-                or before - at <= LATE_FOR_ITS_SLOT
-                or next(slots_after(before)) <= began
-            ), f"a bunch: {work}, of {at}"
+            assert before - at <= LATE_FOR_ITS_SLOT or next(slots_after(before)) <= began, (
+                f"a bunch: {work}, of {at}"
+            )
         self.last_late = self.round
 
     def is_now(self, work: str) -> bool:
@@ -1214,22 +1219,23 @@ class Life(RuleBasedStateMachine):
     def resume(self) -> None:
         self.note("resume")
         for (channel,) in self.stopped():
-            self.note_what_comes_back()
             held = self.deliveries("held")
             interventions.resume_channel(
                 self.place.database, channel, BEN, self.clock.now, self.timetables
             )
-            for _, work, to in set(held) - set(self.deliveries("held")):
-                self.decided.given.pop((work, to), None)
+            for number, work, to in set(held) - set(self.deliveries("held")):
+                if self.decided.given.get((work, to)) is not None:
+                    del self.decided.given[work, to]
+                self.check_comes_back(number, work, to)
 
-    def note_what_comes_back(self) -> None:
-        """What is held loses its slot to others, and keeps its time."""
-        held = self.ask(
-            "SELECT c.name, d.next_at FROM deliveries d JOIN candidates c ON c.id = d.candidate_id "
-            "WHERE d.state = 'held' AND d.channel = ?",
-            self.slotted,
-        )
-        self.came_back |= {(work, datetime.fromisoformat(at)) for work, at in held}
+    def check_comes_back(self, number: int, work: str, channel: str) -> None:
+        """What was held goes out at a slot to come, or when a person said: never at once, beside another."""
+        if channel == self.slotted and not self.is_now(work):
+            ((next_at,),) = self.ask(f"SELECT next_at FROM deliveries WHERE id = {number}")
+            at = datetime.fromisoformat(next_at)
+            assert at > self.clock.now, f"{work} comes back to {at}"
+            assert is_slot(at) or self.is_given(work, at), f"{work} comes back to {at}, no slot"
+            self.note("a slot for what comes back")
 
     # What happens to files
 
@@ -1248,15 +1254,17 @@ class Life(RuleBasedStateMachine):
     @rule()
     def mend(self) -> None:
         self.note("mend")
-        self.note_what_comes_back()
+        held = self.deliveries("held")
         for work in self.damaged():
             with self.place.database.write() as session:
                 candidate = session.get_one(Candidate, work)
                 self.candidate(candidate.batch, candidate.index, self.clock.now)
                 if candidate.state == CandidateState.QUARANTINED:
                     self.note("reinstate")
-                    reinstate(session, candidate, "test", self.clock.now)
+                    reinstate(session, candidate, "test", self.clock.now, self.place.studio.requeue)
         self.harmed.clear()
+        for number, work, to in set(held) - set(self.deliveries("held")):
+            self.check_comes_back(number, work, to)
 
     @precondition(lambda self: self.path and self.num_backups < 3)
     @rule()
@@ -1362,12 +1370,8 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def no_two_wait_for_the_same_slot(self) -> None:
-        """But for what a person gave that time, and what was held and comes back to find it taken."""
-        wait_for_slots = [
-            (at, work)
-            for at, work in self.queued()
-            if not self.is_now(work) and (work, at) not in self.came_back
-        ]
+        """But for what a person gave that time."""
+        wait_for_slots = [(at, work) for at, work in self.queued() if not self.is_now(work)]
         by_slot = dict(wait_for_slots)
         for at, work in wait_for_slots:
             assert by_slot[at] == work, f"{by_slot[at]} and {work} wait for {at}"

@@ -5,11 +5,8 @@ Shows what was painted and nothing else: no picture is blended with another.
 
 from __future__ import annotations
 
-import json
-import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -25,6 +22,7 @@ from trainers.seeing.film import (
     format_of,
     write_film,
 )
+from trainers.seeing.grids import Grid, list_grids, surviving
 from trainers.seeing.page import STATS_FILE
 
 HOLD_S = 2.0
@@ -52,15 +50,6 @@ class Pacing(StrEnum):
     EVEN = "even"
 
 
-@dataclass(frozen=True)
-class Grid:
-    """One sample grid of a run."""
-
-    path: Path
-    kimg: float
-    """Thousands of pictures the discriminator had been shown."""
-
-
 def find_run(typed: str, runs: Path) -> Path:
     """The folder of the run `typed`: its name in `runs`, or a path. Raises SettingsError."""
     named = runs / typed
@@ -74,33 +63,6 @@ def find_run(typed: str, runs: Path) -> Path:
     none = "There are no runs there; --runs-dir names another place."
     hint = did_you_mean(typed, known, listed if known else none)
     raise SettingsError(f"there is no run {typed!r} in {runs}. {hint}")
-
-
-def list_grids(run_folder: Path) -> list[Grid]:
-    """All sample grids by their age in training."""
-    grids = []
-    for path in (run_folder / "samples").glob("kimg-*.png"):
-        if found := re.fullmatch(r"kimg-(\d+\.\d+)\.png", path.name):
-            grids.append(Grid(path, float(found[1])))
-    return sorted(grids, key=lambda grid: grid.kimg)
-
-
-def surviving(grids: Sequence[Grid], stats: Path) -> list[Grid]:
-    """Those the run went on from: a run that was rolled back leaves grids behind that lead nowhere.
-
-    `stats` is its stats.jsonl, a line a tick, in which the kimg then falls. All, if it tells nothing.
-    """
-    ticks: list[int] = []
-    for line in stats.read_text("utf-8", errors="replace").splitlines() if stats.exists() else ():
-        try:
-            images_seen = round(json.loads(line)["kimg"] * 1000)
-        except (ValueError, KeyError, TypeError):
-            continue  # a line cut short
-        while ticks and ticks[-1] >= images_seen:
-            ticks.pop()
-        ticks.append(images_seen)
-    known = set(ticks)
-    return [grid for grid in grids if round(grid.kimg * 1000) in known] or list(grids)
 
 
 def choose(kimgs: Sequence[float], num_frames: int, pacing: Pacing) -> list[int]:

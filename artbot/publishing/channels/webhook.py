@@ -237,7 +237,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 def _open(settings: WebhookSettings, workplace: Path) -> WebhookSender:
-    signers = parse_secrets(settings.read_secret(workplace), settings.secret_place(workplace))
+    signers = parse_secrets(settings.read_lines(workplace), settings.secret_place(workplace))
     if settings.proxy is not None and (password := urlsplit(settings.proxy).password):
         register_secret(password)
         register_secret(unquote(password))

@@ -35,7 +35,7 @@ from artbot.publishing.channels.webhook import CHANNEL as WEBHOOK
 from artbot.publishing.channels.webhook import WebhookSender, WebhookSettings
 from artbot.publishing.interventions import Actor
 from artbot.publishing.outbox import Outbox, Sent, deliver_due
-from artbot.publishing.queue import place
+from artbot.publishing.queue import come_back, place
 from artbot.publishing.signatures import SharedSecret
 from artbot.publishing.work import Generator, Picture, Work
 from artbot.review.decisions import Author, Review, approve
@@ -526,6 +526,9 @@ class Desk:
                 now,
             ),
         )
+
+    def requeue(self, session: Session, delivery: Delivery, now: datetime) -> None:
+        come_back(self.timetables, session, delivery, now)
 
     @property
     def protections(self) -> dict[str, Protection]:

@@ -138,7 +138,7 @@ def test_with_everything_switched_on_the_example_still_equals_the_defaults(
 ) -> None:
     text = uncommented(example())
     # A channel has one secret, not two; and what was learned is for the pictures to say.
-    no_default = ("secret_env", "class ", "dataset ")
+    no_default = ("secret_env", "class ", "dataset ", "allow_hosts")
     everything = "\n".join(x for x in text.splitlines() if not x.startswith(no_default))
     assert everything != text
     settings = load(tmp_path, everything)
@@ -554,6 +554,24 @@ def test_two_channels_on_one_place_are_refused(tmp_path: Path) -> None:
         "give each a prefix of its own"
     )
     load(tmp_path, archive + wall + folder)
+
+
+def test_no_gallery_lies_in_another(tmp_path: Path) -> None:
+    inner = SITE.format('"site/inner"').replace(".site]", ".inner]")
+    outer = SITE.format('"site"')
+    own = "give each a folder of its own"
+    assert problem(tmp_path, outer + inner) == (
+        f'channels.inner.path: "site/inner" lies in the place of channel site; {own}'
+    )
+    assert problem(tmp_path, inner + outer) == (
+        f'channels.site.path: "site" holds the place of channel inner; {own}'
+    )
+    load(tmp_path, outer + SITE.format('"site2"').replace(".site]", ".inner]"))
+    walls = [BUCKET.format(name, "gallery") for name in ("hall", "room")]
+    assert "lies in the place of channel hall; give each a prefix of its own" in problem(
+        tmp_path, f'{walls[0]}{walls[1]}prefix = "room/"\n'
+    )
+    load(tmp_path, f'{walls[0]}prefix = "hall/"\n{walls[1]}prefix = "room/"\n')
 
 
 @pytest.mark.parametrize(

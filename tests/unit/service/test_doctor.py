@@ -715,7 +715,7 @@ def test_of_a_database_that_cannot_be_read_that_alone_is_told_with_the_way_out(
     fresh = Workplace(workplace.settings, workplace.clock, workplace.boot)
     found = list(examine(fresh, is_quick=True))
     titles = [f.title for f in found]
-    assert titles == ["disk space", "channels' secrets", "signing", "database"]
+    assert titles == ["disk space", "channels' secrets", "signing", "review page", "database"]
     assert found[-1].problems
     assert "artbot db restore FILE" in found[-1].remedies[0]
     backup = workplace.settings.backups / "artbot-20261121T110000Z.sqlite3"

@@ -29,7 +29,10 @@ from artbot.domain.delivery import (
     wait_after,
     wait_after_interruption,
 )
+from artbot.domain.keys import ACTIONS, keymap
+from artbot.domain.likeness import Likeness, read_likeness
 from artbot.domain.seeds import SEED_BITS, seed_for
+from artbot.domain.text import shortened
 from db import models
 from tests.unit.service.kit import NOON
 
@@ -315,3 +318,71 @@ def test_a_channel_rests_from_the_fifth_failure_on_longer_each_time_up_to_an_hou
     assert rests[:5] == [None] * 5
     assert rests[5:] == [timedelta(minutes=m) for m in (1, 2, 4, 8, 16, 32, 60, 60)]
     assert rest_after(10**6) == timedelta(hours=1)
+
+
+def test_every_action_has_keys_and_no_two_share_one() -> None:
+    found = keymap()
+    assert (found["a"], found["p"], found["x"], found["X"]) == (
+        "approve",
+        "approve",
+        "reject",
+        "reject-rest",
+    )
+    assert set(found.values()) == set(ACTIONS)
+    assert len(found) == sum(len(action.keys) for action in ACTIONS.values())
+
+
+def test_an_action_gets_other_keys_instead_of_its_own_or_none() -> None:
+    found = keymap({"approve": "y", "reject": ["n", "Delete"], "breed": [], "later": " "})
+    assert (found["y"], found["n"], found["delete"]) == ("approve", "reject", "reject")
+    assert not {"a", "p", "x", "b"} & found.keys()
+    assert found["space"] == "later"
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"approve": "x"}, "'x' would both 'approve' and 'reject'"),
+        ({"quit": ["a"], "help": ["a"], "approve": []}, "'a' would both 'help' and 'quit'"),
+        ({"aprove": "y"}, "no action 'aprove'. Actions: approve, reject"),
+        ({"approve": "ctrl+a"}, "'ctrl\\+a' is no key.*space, enter"),
+        ({"approve": ""}, "'' is no key"),
+        ({"approve": "\x1b"}, "is no key"),
+    ],
+)
+def test_what_is_no_keymap_is_told_by_name(
+    changed: dict[str, str | list[str]], expected: str
+) -> None:
+    with pytest.raises(ValueError, match=expected):
+        keymap(changed)
+
+
+@pytest.mark.parametrize(
+    ("lighter", "colours", "expected"),
+    [
+        (0, bytes(27), True),
+        (0xFFF, bytes(27), True),  # 12 differences
+        (0x1FFF, bytes(27), False),
+        (0, bytes([*bytes(26), 24]), True),
+        (0, bytes([*bytes(26), 25]), False),  # two flat pictures of two colours
+    ],
+)
+def test_pictures_are_alike_by_what_grows_lighter_and_by_their_colours(
+    lighter: int, colours: bytes, expected: bool
+) -> None:
+    one, other = Likeness(0, bytes(27)), Likeness(lighter, colours)
+    assert one.is_like(other) is other.is_like(one) is expected
+    assert read_likeness(str(other)) == other
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("it fits", "it fits"),
+        ("two\nlines", "two lines"),
+        ("answered 401 Unauthorized, does", "answered 401…"),
+        ("x" * 30, "x" * 19 + "…"),
+    ],
+)
+def test_what_is_too_long_for_a_list_is_cut_between_words(text: str, short: str) -> None:
+    assert shortened(text, most=20) == short

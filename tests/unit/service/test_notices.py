@@ -35,7 +35,7 @@ from artbot.errors import (
     Rejected,
     Unavailable,
 )
-from artbot.publishing.alerts import Fared, Message, Told, message_of
+from artbot.publishing.alerts import Fared, Message, Sheet, Told, message_of
 from artbot.publishing.channels import Parcel, Receipt, Sender
 from artbot.publishing.interventions import pause_channel, resume_channel, retry
 from artbot.publishing.notices import (
@@ -249,6 +249,35 @@ def test_several_batches_are_told_of_with_one_word_of_what_waits() -> None:
         "2 new pictures are ready (a)\n\n"
         "2 new pictures are ready (b), 3 pictures wait for review: artbot review"
     )
+
+
+def test_a_batch_is_told_of_with_its_address_and_the_newest_with_its_sheet() -> None:
+    batch = {"painted": 2, "failed": 0}
+    told = [
+        Told(NoticeKind.BATCH_READY, {"batch": {**batch, "id": key}, "waiting": 3})
+        for key in ("a", "b")
+    ]
+    told.append(Told(NoticeKind.NOTHING_APPROVED, {"waiting": 3, "days": 3, "ever": True}))
+    message = message_of(
+        told, lambda key: f"https://r.example/?batch={key}", lambda key: Sheet(key, b"jpeg")
+    )
+    first, second, third = message.body.split("\n\n")
+    assert first == "2 new pictures are ready (a)\nhttps://r.example/?batch=a"
+    assert second.endswith(": artbot review\nhttps://r.example/?batch=b")
+    assert "https" not in third
+    assert message.sheet == Sheet("b", b"jpeg")
+    assert message_of(told[2:], sheet_of=lambda key: Sheet(key, b"jpeg")).sheet is None
+
+
+def test_what_an_address_took_without_its_sheet_is_noted_and_told_all_the_same(
+    round_: Round,
+) -> None:
+    ready(round_.desk)
+    said = "without the contact sheet: too large"
+    round_.telephone.fares = [[Fared(2, "Telegram", True, said)]]
+    round_.go()
+    (notice,) = [n for n in notices(round_.desk.database) if n.recipient == ALERTS]
+    assert (notice.state, notice.last_error) == ("sent", f"line 2 (Telegram): {said}")
 
 
 def test_what_failed_in_a_batch_is_said(round_: Round) -> None:

@@ -812,7 +812,7 @@ def test_a_picture_swapped_after_the_approval_is_not_sent(desk: Desk) -> None:
 def put_right(desk: Desk, work: int) -> None:
     """As `artbot reproduce --restore` does once the file is back."""
     with desk.database.write() as session:
-        reinstate(session, session.get_one(Candidate, work), "test", desk.clock())
+        reinstate(session, session.get_one(Candidate, work), "test", desk.clock(), desk.requeue)
 
 
 def test_everything_that_waits_of_a_quarantined_work_is_held_and_nothing_else(desk: Desk) -> None:

@@ -35,7 +35,7 @@ from artbot.publishing.queue import (
     spread,
 )
 from artbot.publishing.work import Work
-from artbot.review.decisions import approve, undo
+from artbot.review.decisions import approve, redo, undo
 from db import chain
 from db.models import Candidate, Delivery, Intervention
 from tests.unit.service.kit import (
@@ -400,7 +400,7 @@ def test_it_stays_on_hold_through_a_pause_a_quarantine_and_a_restore(studio: Des
     with studio.database.write() as session:
         work = session.get_one(Candidate, 1)
         quarantine(session, work, "gone", "test", NOON)
-        reinstate(session, work, "test", NOON)
+        reinstate(session, work, "test", NOON, studio.requeue)
     doubtful = doubt_after_restore(
         studio.database, {"studio": NO_PROTECTION}, None, None, BEN, NOON
     )
@@ -468,17 +468,79 @@ def test_a_worker_that_was_busy_for_a_moment_is_no_reason(
     assert send(studio) == expected
 
 
-def test_what_lost_its_slot_to_another_meanwhile_does_not_go_out_beside_it(studio: Desk) -> None:
-    """Put aside for its picture, it came back; its slot had been given away."""
+def put_aside(desk: Desk, work: int) -> None:
+    with desk.database.write() as session:
+        quarantine(session, session.get_one(Candidate, work), "gone", "test", desk.clock())
+
+
+def put_right(desk: Desk, work: int) -> None:
+    with desk.database.write() as session:
+        candidate = session.get_one(Candidate, work)
+        reinstate(session, candidate, "test", desk.clock(), desk.requeue)
+
+
+def test_back_from_quarantine_a_work_has_its_slot_again(studio: Desk) -> None:
+    approved(studio, 2)
+    put_aside(studio, 1)
+    put_right(studio, 1)
+    assert times(studio) == [day(21), day(22)]
+    assert acts(studio) == []
+
+
+def test_unless_another_work_was_given_it_meanwhile(studio: Desk) -> None:
     works = add_works(studio.database, studio.works, 2)
     approve(studio.review, works[0], ANNA)
-    with studio.database.write() as session:
-        quarantine(session, session.get_one(Candidate, works[0]), "gone", "test", NOON)
+    put_aside(studio, works[0])
     approve(studio.review, works[1], ANNA)
-    with studio.database.write() as session:
-        reinstate(session, session.get_one(Candidate, works[0]), "test", NOON)
-    assert times(studio) == [day(21), day(21)]
+    put_right(studio, works[0])
+    assert times(studio) == [day(22), day(21)]
+    (moved,) = interventions(studio.database)
+    assert (moved.act, moved.by, moved.reason) == (
+        "move",
+        "artbot",
+        "from 2026-11-21 18:30 CET to 2026-11-22 18:30 CET: another work was given its time while it was held",
+    )
+
+
+def test_or_its_slot_has_passed(studio: Desk) -> None:
+    """It does not go out five minutes after another work did."""
+    approved(studio, 3)
+    put_aside(studio, 1)
+    studio.clock.now = day(22)
+    assert send(studio) == ["02"]
+    studio.clock.advance(minutes=5)
+    put_right(studio, 1)
+    assert times(studio) == [day(24), day(22), day(23)]
+    assert send(studio) == []
+
+
+def test_or_it_was_tried_at_it_and_the_time_of_its_retry_is_no_slot(studio: Desk) -> None:
+    works = approved(studio, 1)
     studio.clock.now = day(21)
+    send(studio, BUSY)
+    put_aside(studio, works[0])
+    put_right(studio, works[0])
+    assert [(d.state, d.next_at) for d in deliveries(studio.database)] == [("queued", day(22))]
+
+
+def test_or_a_person_said_now(studio: Desk) -> None:
+    works = approved(studio, 2)
+    retry(studio.database, 1, BEN, NOON)
+    put_aside(studio, works[0])
+    studio.clock.advance(days=2)
+    send(studio)
+    put_right(studio, works[0])
+    assert send(studio) == ["01"]
+
+
+def test_what_a_person_sent_now_and_the_channel_refused_goes_out_when_that_is_resumed(
+    studio: Desk,
+) -> None:
+    approved(studio, 2)
+    retry(studio.database, 1, BEN, NOON)
+    send(studio, UNAUTHORIZED)
+    assert states(studio) == ["held", "queued"]
+    resume_channel(studio.database, "studio", BEN, studio.clock(), studio.timetables)
     assert send(studio) == ["01"]
     assert times(studio)[1] == day(22)
 
@@ -486,14 +548,12 @@ def test_what_lost_its_slot_to_another_meanwhile_does_not_go_out_beside_it(studi
 def test_works_that_come_back_from_quarantine_are_no_bunch(studio: Desk) -> None:
     works = approved(studio, 3)
     for work in works:
-        with studio.database.write() as session:
-            quarantine(session, session.get_one(Candidate, work), "gone", "test", NOON)
+        put_aside(studio, work)
     studio.clock.now = day(25)
     for work in works:
-        with studio.database.write() as session:
-            reinstate(session, session.get_one(Candidate, work), "test", studio.clock())
-    assert send(studio) == ["01"]
-    assert times(studio)[1:] == [day(26), day(27)]
+        put_right(studio, work)
+    assert send(studio) == []
+    assert times(studio) == [day(26), day(27), day(28)]
 
 
 def test_works_whose_pictures_could_not_be_read_for_days_are_no_bunch(studio: Desk) -> None:
@@ -533,10 +593,38 @@ def test_but_that_was_said_of_an_earlier_approval(studio: Desk) -> None:
     works = approved(studio, 2)
     retry(studio.database, 2, BEN, NOON)
     undo(studio.review, works[1], ANNA)
-    studio.clock.advance(seconds=1)
+    studio.clock.advance(hours=-1)  # what came after what does not hang on the clock
     approve(studio.review, works[1], ANNA)
     studio.clock.now = day(23)
     assert send(studio) == ["01"]
+
+
+@pytest.mark.parametrize("back", [timedelta(), timedelta(hours=1)])
+def test_what_a_person_says_after_an_approval_holds_however_the_clock_was_set_meanwhile(
+    studio: Desk, back: timedelta
+) -> None:
+    studio.clock.advance(hours=1)
+    approved(studio, 4)
+    studio.clock.now -= back
+    christmas = datetime(2026, 12, 24, 17, tzinfo=UTC)
+    move(studio.database, studio.timetables, 1, christmas, BEN, studio.clock())
+    accept(studio)
+    assert times(studio)[0] == christmas
+    for number in (3, 4):
+        retry(studio.database, number, BEN, studio.clock())
+    studio.clock.now = day(25)
+    assert sorted(send(studio)) == ["02", "03", "04"]
+
+
+def test_a_time_that_was_given_to_an_earlier_approval_is_not_a_later_ones(studio: Desk) -> None:
+    works = approved(studio, 1)
+    christmas = datetime(2026, 12, 24, 17, tzinfo=UTC)
+    move(studio.database, studio.timetables, 1, christmas, BEN, NOON)
+    undo(studio.review, works[0], ANNA)
+    approve(studio.review, works[0], ANNA)
+    undo(studio.review, works[0], ANNA)
+    redo(studio.review, works[0], ANNA)
+    assert times(studio) == [day(21)]
 
 
 def test_a_replay_goes_out_whole(studio: Desk) -> None:
@@ -573,8 +661,8 @@ def test_a_channel_that_is_resumed_gives_what_it_held_its_places(studio: Desk) -
     assert states(studio) == ["held", "queued", "queued", "queued"]
     studio.clock.now = day(23, "20:00")
     assert resume_channel(studio.database, "studio", BEN, studio.clock(), studio.timetables) == 1
-    assert times(studio) == [day(21), day(25), day(26), day(24)]
-    assert send(studio) == ["01"]
+    assert times(studio) == [day(25), day(22), day(26), day(24)]
+    assert send(studio) == ["02"]
     assert [act for act, _ in acts(studio)] == [
         "pause",
         "pause",
@@ -635,6 +723,39 @@ def test_what_was_to_go_out_now_by_a_wrong_clock_goes_out_soon(studio: Desk) -> 
     retry(studio.database, 1, BEN, NOON + timedelta(days=20))
     accept(studio)
     assert times(studio) == [NOON + UNDO]
+
+
+@pytest.mark.parametrize("comes_back", ["repaired", "resumed"])
+def test_what_was_held_meanwhile_waits_for_no_slot_of_the_wrong_clock(
+    studio: Desk, comes_back: str
+) -> None:
+    studio.clock.advance(days=20)
+    works = approved(studio, 3)
+    move(studio.database, studio.timetables, 3, day(22, "20:00"), BEN, NOON)
+    for work in (works[0], works[2]):
+        put_aside(studio, work)
+    if comes_back == "resumed":
+        with studio.database.write() as session:  # its picture is whole, its channel is not
+            session.get_one(Candidate, 1).state = "approved"
+    studio.clock.now = NOON
+    accept(studio)
+    if comes_back == "resumed":
+        resume_channel(studio.database, "studio", BEN, NOON, studio.timetables)
+    else:
+        put_right(studio, works[0])
+    put_right(studio, works[2])
+    assert times(studio) == [day(22), day(21), day(22, "20:00")], "the last was given by a person"
+
+
+def test_nor_does_it_where_there_are_no_slots(desk: Desk) -> None:
+    desk.undo_time = UNDO
+    desk.clock.advance(days=20)
+    (work,) = approved(desk, 1)
+    put_aside(desk, work)
+    desk.clock.now = NOON
+    accept(desk)
+    put_right(desk, work)
+    assert times(desk) == [NOON + UNDO]
 
 
 def test_what_is_on_hold_stays_so(studio: Desk) -> None:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from artbot.errors import Rejected
 from artbot.publishing import renditions
 from artbot.publishing.posting import PictureSettings
+from artbot.publishing.rehearsal import rehearsal
 from artbot.publishing.renditions import PictureLimits, Presentation, rendition
 from artbot.publishing.work import Picture, Work
 from artbot.studio.provenance import Origin, encode_png
@@ -210,6 +211,26 @@ def test_a_painted_file_that_is_no_picture_is_refused() -> None:
         rendition(a_work(b"no picture"), PNG)
 
 
+def test_in_a_rehearsal_nothing_is_made_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    save = Image.Image.save
+    monkeypatch.setattr(
+        Image.Image,
+        "save",
+        lambda image, *given, **named: (
+            written.append(max(image.size)),
+            save(image, *given, **named),
+        )[1],
+    )
+    limits = PictureLimits(max_bytes=5_000)
+    with rehearsal():
+        found = rendition(a_painting(), limits)
+        with pytest.raises(Rejected, match=r"with 64 x 64 px it has [\d,]+ bytes"):
+            rendition(a_painting(), PictureLimits(max_bytes=100))
+    assert set(written) == {64}
+    assert (found.width_px, found.height_px) == (96, 96)
+
+
 @given(
     media_types=st.permutations(["image/png", "image/webp", "image/jpeg"]),
     num_types=st.integers(1, 3),
@@ -235,12 +256,22 @@ def test_whatever_the_limits_it_keeps_them_or_is_refused(
     limits = PictureLimits(taken, max_bytes, max_side_px, max_pixels)
     how = "pixels" if by_pixels else "lanczos"
     presentation = Presentation(enlarge_to_px, how, matte_percent)
-    try:
-        sent = rendition(a_painting(48), limits, presentation)
-    except Rejected:
+
+    def outcome() -> Picture | str:
+        try:
+            return rendition(a_painting(48), limits, presentation)
+        except Rejected as refused:
+            return str(refused)
+
+    with rehearsal():
+        tried = outcome()
+    sent = outcome()
+    if isinstance(sent, str):
         assert max_bytes is not None
         assert max_bytes < 12_000
+        assert tried == sent
         return
+    assert not isinstance(tried, str), "a rehearsal comes to the same end"
     image = opened(sent)
     assert sent.media_type in taken
     assert max_bytes is None or len(sent.content) <= max_bytes

@@ -350,7 +350,7 @@ def put_aside(desk: Desk, work: int, reason: str = "gone") -> None:
 
 def put_right(desk: Desk, work: int) -> None:
     with desk.database.write() as session:
-        reinstate(session, session.get_one(Candidate, work), "test", desk.clock())
+        reinstate(session, session.get_one(Candidate, work), "test", desk.clock(), desk.requeue)
 
 
 @pytest.mark.parametrize("was_approved", [False, True])

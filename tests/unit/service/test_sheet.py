@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from artbot.review.sheet import (
     SHEET_WIDTH_PX,
     Tile,
     _fitted,
+    small_sheet,
     write_sheet,
 )
 
@@ -94,6 +96,15 @@ def test_each_of_several_batches_begins_a_row_under_its_name(tmp_path: Path) -> 
     write_sheet([dataclasses.replace(t, batch="a") for t in tiles], "9", tmp_path / "one.png")
     alone = read(tmp_path / "one.png")
     assert alone.shape[0] < sheet.shape[0], "a batch alone needs no name"
+
+
+def test_for_a_telephone_the_same_sheet_is_a_jpeg(tmp_path: Path) -> None:
+    tiles = make_tiles(tmp_path, 3)
+    write_sheet(tiles, "3 works", tmp_path / "sheet.png")
+    with Image.open(io.BytesIO(small_sheet(tiles, "3 works"))) as small:
+        assert small.format == "JPEG"
+        there = np.asarray(small.convert("RGB"), np.int16)
+    assert np.abs(there - read(tmp_path / "sheet.png")).mean() < 4
 
 
 @pytest.mark.parametrize("count", [1, 3, 24, 200])

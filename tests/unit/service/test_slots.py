@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from artbot.domain.slots import (
     Slot,
     Timetable,
+    Turn,
     is_slot,
+    moment_of,
     next_free,
     parse_slot,
+    parse_when,
     slots_after,
     slots_between,
 )
@@ -47,7 +50,7 @@ def test_a_slot_is_days_and_a_time(text: str, expected: Slot) -> None:
     "text",
     [
         "",
-        "09:00",
+        "25:00",
         "monday 09:00",
         "mon 9",
         "mon 25:00",
@@ -61,6 +64,41 @@ def test_a_slot_is_days_and_a_time(text: str, expected: Slot) -> None:
 def test_what_is_no_slot_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match='write "mon 09:00"'):
         parse_slot(text)
+
+
+@pytest.mark.parametrize(("text", "slot"), [("12:00", "daily 12:00"), (" 9:05", "daily 09:05")])
+def test_of_a_time_without_a_day_it_is_said_how_every_day_is_written(text: str, slot: str) -> None:
+    with pytest.raises(ValueError, match=f'says no day; write "{slot}"'):
+        parse_slot(text)
+    assert parse_slot(slot).weekdays == frozenset(range(7))
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("24 dec 18:00", "2026-12-24 18:00"),
+        ("24 December  18:00", "2026-12-24 18:00"),
+        ("21 nov 12:59", "2027-11-21 12:59"),  # it is 13:00 in Berlin
+        ("21 nov 13:01", "2026-11-21 13:01"),
+        ("24 dec 2027 18:00", "2027-12-24 18:00"),
+        ("1 jan 00:00", "2027-01-01 00:00"),
+        ("29 feb 10:00", "2028-02-29 10:00"),
+    ],
+)
+def test_a_day_is_said_by_its_month_and_is_the_next_such_day(text: str, moment: str) -> None:
+    wanted = parse_when(text)
+    assert not isinstance(wanted, Turn)
+    at = moment_of(wanted, BERLIN, SATURDAY)
+    assert f"{at.astimezone(BERLIN):%Y-%m-%d %H:%M}" == moment
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["30 feb 10:00", "29 feb 2027 10:00", "24 dez 18:00", "24 dec", "0 jan 10:00", "24 de 18:00"],
+)
+def test_a_day_that_no_year_has_is_no_time(text: str) -> None:
+    with pytest.raises(ValueError, match=r'is no time\. Write .*"24 dec 18:30"'):
+        parse_when(text)
 
 
 def test_slots_come_in_their_order_from_the_next_one_on() -> None:
