@@ -12,7 +12,8 @@ AXE := $(VENV)/.axe
 # Not TMUX: the environment has one, and make would hand ours on to everything it starts.
 TMUX_READY := $(VENV)/.tmux
 # Two processes more than there are cores: tests wait as well, for a timeout or a server.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist worksteal --numprocesses
+# What is started a thousand times is compiled once, also where the environment forbids it (an empty value allows it).
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist worksteal --numprocesses
 PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count(), 4) + 2)')
 
 .PHONY: help setup demo test test-postgresql peers peers-quick soak check format docs mutation-proof clean

@@ -52,7 +52,10 @@ function paint(tile) {
       stars.firstElementChild.textContent = "★".repeat(tile.stars);
       stars.lastElementChild.textContent = tile.stars === 1 ? "1 star" : `${tile.stars} stars`;
     }
-    for (const button of place.querySelectorAll(".rate [name=stars]")) button.ariaPressed = String(button.value > 0 && button.value <= tile.stars);
+    for (const button of place.querySelectorAll(".rate [name=stars]")) {
+      if (button.value > 0) button.ariaPressed = String(button.value <= tile.stars);
+      else button.hidden = !tile.stars;
+    }
     for (const field of place.querySelectorAll("[name=row_version]")) field.value = tile.version;
     const marked = place.querySelector(".marked");
     if (marked) marked.hidden = !marks.has(tile.id);
