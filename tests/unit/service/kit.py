@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 from sqlalchemy import MetaData, select, text
@@ -297,14 +297,15 @@ def write_as_of(revision: str, source: Database, where: Path | str) -> dict[str,
                 if not old.is_sqlite and "id" in there:
                     numbers = f"pg_get_serial_sequence('{name}', 'id')"
                     target.execute(text(f"SELECT setval({numbers}, max(id)) FROM {name}"))
-            for kind in (Decision, Intervention):
-                _link_anew(session, target, kind, columns[kind.__tablename__])
+            _link_anew(session, target, Decision, columns["decisions"])
+            _link_anew(session, target, Intervention, columns["interventions"])
     return columns
 
 
-def _link_anew(
-    source: Session, target: Session, kind: type[chain.Entry], columns: list[str]
-) -> None:
+_Entry = TypeVar("_Entry", Decision, Intervention)
+
+
+def _link_anew(source: Session, target: Session, kind: type[_Entry], columns: list[str]) -> None:
     before = None
     for row in source.scalars(select(kind).order_by(kind.id)):
         entry = kind(
