@@ -7,6 +7,7 @@ the process.
 from __future__ import annotations
 
 import logging
+import time
 
 REDACTED = "[secret]"
 _MIN_LENGTH = 6
@@ -32,7 +33,11 @@ def redact(text: str) -> str:
 
 
 class RedactingFormatter(logging.Formatter):
-    """Redacts the finished line, tracebacks included, and keeps it one line."""
+    """Redacts the finished line, tracebacks included, and keeps it one line, which begins with its time in UTC."""
+
+    def __init__(self, line: str = "%(asctime)sZ %(levelname)s %(message)s") -> None:
+        super().__init__(line, "%Y-%m-%dT%H:%M:%S")
+        self.converter = time.gmtime
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record)).replace("\r", "\\r").replace("\n", "\\n")

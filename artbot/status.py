@@ -96,6 +96,8 @@ class Status:
     once there is a channel."""
     num_waiting: int
     """Deliveries queued or waiting to be tried again, to channels that are configured; not those on hold."""
+    num_due: int
+    """Of those, how many could be sent now."""
     num_on_hold: int
     """Likewise, kept back by a person."""
     next_delivery_at: datetime | None
@@ -195,7 +197,12 @@ def read_status(workplace: Workplace) -> Status:
             .order_by(Batch.due_at, Batch.number)
         ).all()
         waiting = session.execute(
-            select(Delivery.channel, func.count(), func.min(Delivery.next_at))
+            select(
+                Delivery.channel,
+                func.count(),
+                func.min(Delivery.next_at),
+                func.count().filter(Delivery.next_at <= now),
+            )
             .where(Delivery.state.in_(WAITING), Delivery.on_hold.is_(False))
             .group_by(Delivery.channel)
         ).all()
@@ -220,7 +227,7 @@ def read_status(workplace: Workplace) -> Status:
                 _not_resting(at, standings.get(name)),
                 str(slots[name].zone) if name in slots else None,
             )
-            for name, _, at in waiting
+            for name, _, at, _ in waiting
             if name in settings.channels and not _is_stopped(standings.get(name))
         ),
         key=lambda found: found[0],
@@ -243,7 +250,14 @@ def read_status(workplace: Workplace) -> Status:
         num_published=num_published,
         num_published_recently=num_recently,
         num_without_channel=len(unsent),
-        num_waiting=sum(n for name, n, _ in waiting if name in settings.channels),
+        num_waiting=sum(n for name, n, _, _ in waiting if name in settings.channels),
+        num_due=sum(
+            due
+            for name, _, _, due in waiting
+            if name in settings.channels
+            and not _is_stopped(standings.get(name))
+            and _not_resting(now, standings.get(name)) == now
+        ),
         num_on_hold=num_on_hold,
         next_delivery_at=next_at,
         next_delivery_timezone=next_zone,

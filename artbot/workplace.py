@@ -23,7 +23,7 @@ from artbot.clock import BootClock, Clock, system_boot, system_clock
 from artbot.config import Settings, find_workplace, load_settings
 from artbot.domain.calendar import ClockMark, may_have_lost_time
 from artbot.domain.delivery import counted
-from artbot.errors import DatabaseError, Rejected, StorageFailed, Unavailable
+from artbot.errors import ConfigError, DatabaseError, Rejected, StorageFailed, Unavailable
 from artbot.failpoints import failpoint
 from artbot.mark import Mark, left_over_marks, read_mark, write_mark
 from artbot.worker import (
@@ -235,8 +235,21 @@ class Workplace:
             )
             if alerts.urls_file is not None
             else None,
+            unopened=self._unopened,
             alive=self.keep_working,
         )
+
+    def _unopened(self) -> dict[str, str]:
+        """Why the channels that cannot be opened now cannot, by name."""
+        from artbot.publishing.channels import outlets
+
+        why: dict[str, str] = {}
+        for name, outlet in outlets(self.settings).items():
+            try:
+                outlet.open()
+            except ConfigError as error:
+                why[name] = str(error)
+        return why
 
     def link_to(self, batch: str) -> str | None:
         """Where a browser shows that batch; None while the daemon serves no page."""

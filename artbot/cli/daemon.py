@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import time
 from contextlib import ExitStack
 from threading import Event
 
@@ -72,9 +71,7 @@ def daemon_command(workplace: Workplace, context: click.Context, once: bool) -> 
 
 def _log_to_stdout() -> None:
     handler = logging.StreamHandler(sys.stdout)
-    formatter = RedactingFormatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
+    handler.setFormatter(RedactingFormatter())
     logger = logging.getLogger("artbot")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -18,7 +18,7 @@ from artbot.cli.common import (
 from artbot.domain.candidate import CandidateState
 from artbot.domain.delivery import WAITING
 from artbot.domain.text import shortened
-from artbot.errors import ArtbotError, UsageError
+from artbot.errors import ArtbotError, NotAllowed, UsageError
 from artbot.telling import due_words, goes_out_words, kept_by, local_time, state_words, zone_of
 from artbot.workplace import Workplace
 
@@ -136,20 +136,32 @@ def retry_command(
 ) -> None:
     """Make held, failed, dead or waiting deliveries due now, undo time or not, on hold or not.
 
-    Refused while their channel is paused: it is resumed first.
+    Refused while their channel is paused, or not in artbot.toml: that is mended first.
 
     The receiver sees the same id as before. One that was given up has all its attempts before it again.
     """
     from artbot.publishing.interventions import retry
 
     actor = this_actor(reason)
-    do_each(
-        workplace,
-        numbers,
-        lambda number: retry(workplace.database, number, actor, workplace.clock()),
-        as_json,
-        done="due",
-    )
+
+    def act(number: int) -> Delivery:
+        _check_has_its_channel(workplace, number)
+        return retry(workplace.database, number, actor, workplace.clock())
+
+    do_each(workplace, numbers, act, as_json, done="due")
+
+
+def _check_has_its_channel(workplace: Workplace, number: int) -> None:
+    """Raises UsageError (no such delivery), NotAllowed: artbot.toml has lost its channel."""
+    from artbot.publishing.reading import get_delivery
+    from artbot.upkeep.needs import to_have_a_channel
+
+    name = get_delivery(workplace.database, number).channel
+    if name not in workplace.settings.channels:
+        raise NotAllowed(
+            f"artbot.toml has no channel {name}, for which delivery {number} is: "
+            f"{to_have_a_channel(name, [number])}"
+        )
 
 
 @deliveries_command.command("resolve")

@@ -44,7 +44,7 @@ SECTIONS: dict[str, dict[str, _Entry]] = {
         "reproduce": _Entry("reproduce", "Paint a work again and compare the pixels."),
     },
     "Choose": {
-        "review": _Entry("review", "List what waits and make a contact sheet."),
+        "review": _Entry("review", "Choose: in the terminal, on a page (--web), or from a list."),
         "show": _Entry("show", "What one candidate is, and how it stands."),
         "approve": _Entry("decide", "Approve candidates: they will be published."),
         "reject": _Entry("decide", "Reject candidates; their files stay."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +23,7 @@ from artbot.workplace import Workplace
 if TYPE_CHECKING:
     from artbot.publishing.notices import NoticeFared
     from artbot.publishing.outbox import Sent
+    from artbot.status import Status
 
 SENDS_BY_ITSELF = "It sends what is due by itself: there is nothing to do."
 
@@ -72,26 +74,25 @@ def publish_command(workplace: Workplace, context: click.Context, as_json: bool)
     if as_json:
         print_json([vars(one) for one in sent])
     elif not sent:
-        _say_what_waits(workplace)
+        from artbot.status import read_status
+
+        say(what_waits(read_status(workplace), workplace.clock()))
     if stopped:
         context.exit(130)
     if any(one.state != "delivered" for one in sent):
         context.exit(1)
 
 
-def _say_what_waits(workplace: Workplace) -> None:
-    from artbot.status import read_status
-
-    status = read_status(workplace)
+def what_waits(status: Status, now: datetime) -> str:
+    """Said where nothing was sent."""
     if status.num_waiting and status.next_delivery_at is None:
         stopped = ", ".join(status.stopped_channels)
-        say(
-            f"{status.num_waiting} waiting for a channel that is stopped ({stopped}): artbot channels list"
-        )
-    elif status.next_delivery_at is None:
+        return f"{status.num_waiting} waiting for a channel that is stopped ({stopped}): artbot channels list"
+    if status.next_delivery_at is None:
         on_hold = f" {status.num_on_hold} on hold: artbot queue." if status.num_on_hold else ""
-        say(f"nothing is due: nothing approved is waiting to go out.{on_hold}")
-    else:
-        at, zone = status.next_delivery_at, zone_named(status.next_delivery_timezone)
-        when = at_words(at, workplace.clock(), zone) + zone_words(at, zone)
-        say(f"nothing is due yet: {status.num_waiting} waiting, the next goes out {when}.")
+        return f"nothing is due: nothing approved is waiting to go out.{on_hold}"
+    at, zone = status.next_delivery_at, zone_named(status.next_delivery_timezone)
+    if at <= now:
+        return f"nothing was due when this began, {status.num_due} by now: artbot publish"
+    when = at_words(at, now, zone) + zone_words(at, zone)
+    return f"nothing is due yet: {status.num_waiting} waiting, the next goes out {when}."

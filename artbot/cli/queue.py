@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,7 @@ def queue_command(context: click.Context, days: int, names: tuple[str, ...], as_
 def _show(workplace: Workplace, days: int, names: tuple[str, ...], as_json: bool) -> None:
     from artbot.publishing.channels import timetables
     from artbot.publishing.queue import read_queue
+    from artbot.upkeep.needs import waiting_for_no_channel
 
     for name in names:
         check_known(workplace, name)
@@ -85,7 +86,8 @@ def _show(workplace: Workplace, days: int, names: tuple[str, ...], as_json: bool
         return
     if not queues:
         say("no channels: add a [channels.NAME] table to artbot.toml")
-    for line in [*_days(queues, now), *_rest(queues, now)]:
+    lost = {} if names else waiting_for_no_channel(workplace)
+    for line in [*_days(queues, now), *_rest(queues, lost, now)]:
         click.echo(line)
     is_waiting = any(q.due or q.later or any(e.delivery for e in q.entries) for q in queues)
     if is_waiting and workplace.current_worker() is None:
@@ -163,7 +165,8 @@ def release_command(
 ) -> None:
     """Let deliveries go that are on hold.
 
-    Each takes the next free slot of its channel, or goes out at once where there are none.
+    Each takes the slot it had, or if that is taken or past the next free one of its channel. Where there are no
+    slots it goes out at once.
     """
     from artbot.publishing.channels import timetables
     from artbot.publishing.queue import release
@@ -277,9 +280,18 @@ def _is_elsewhere(queue: ChannelQueue, now: datetime) -> bool:
     return any(zone_words(at, zone) for at in moments)
 
 
-def _rest(queues: Sequence[ChannelQueue], now: datetime) -> Iterator[str]:
-    """What no day has: due, on hold, later, and channels that take nothing now."""
+def _rest(
+    queues: Sequence[ChannelQueue], lost: Mapping[str, Sequence[int]], now: datetime
+) -> Iterator[str]:
+    """What no day has: due, on hold, later, and channels that take nothing now. `lost`: what waits for channels
+    that artbot.toml does not have."""
+    from artbot.upkeep.needs import to_have_a_channel
+
     lines = [line for queue in queues for line in _rest_of(queue, now)]
+    for name, numbers in lost.items():
+        wait = f"{counted(len(numbers))} {'waits' if len(numbers) == 1 else 'wait'} for it"
+        told = f"artbot.toml has no channel {name}, and {wait}: {to_have_a_channel(name, numbers)}"
+        lines.append(("stopped", told))
     if not lines and not any(queue.entries for queue in queues) and queues:
         lines = [("", "nothing waits to go out")]
     for heading, line in sorted(lines, key=lambda each: _HEADINGS.index(each[0])):

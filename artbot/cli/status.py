@@ -117,7 +117,8 @@ def _going_out(status: Status, now: datetime) -> str:
         zone = zone_named(status.next_delivery_timezone)
         return f"{words}, the next {at_words(at, now, zone)}{zone_words(at, zone)}: artbot queue"
     start = "" if status.worker else "; nobody is at work: `artbot publish` sends them now"
-    return f"{words}, {_when(at, now)}{start}"
+    some = f"{status.num_due} of them " if 0 < status.num_due < status.num_waiting else ""
+    return f"{words}, {some}{_when(at, now)}{start}"
 
 
 def _when(moment: datetime, now: datetime) -> str:

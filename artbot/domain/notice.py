@@ -43,6 +43,9 @@ class NoticeKind(StrEnum):
 
 ALERTS = "[alerts]"
 """The operator, as a recipient. No channel can have this name."""
+UNOPENED = "unopened"
+"""In a notice, the state of a channel that waits for its secret: besides those of artbot.domain.channel, which the
+database knows."""
 RECENT = timedelta(days=1)
 """What happened longer ago is not noted any more: whoever asks for notices today is not told of last year."""
 LASTS = timedelta(days=3)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from artbot.config import AlertAddress
-from artbot.domain.notice import NoticeKind
+from artbot.domain.notice import UNOPENED, NoticeKind
 from artbot.domain.text import shortened
 from artbot.errors import Unavailable
 from artbot.redaction import redact
@@ -180,6 +180,11 @@ def _in_words(told: Told, is_newest: bool, link_to: Callable[[str], str | None])
             return f"{said}\n{link}" if link else said
         case NoticeKind.DELIVERY_FAILED:
             return _delivery_failed(facts["artwork"]["id"], facts["delivery"])
+        case NoticeKind.CHANNEL_STOPPED if facts["state"] == UNOPENED:
+            return (
+                f"Channel {facts['channel']} cannot be opened: {_short(facts['reason'])}. What is approved for it "
+                "waits, and goes out by itself once that is mended: artbot doctor"
+            )
         case NoticeKind.CHANNEL_STOPPED:
             return (
                 f"Channel {facts['channel']} is {facts['state']}: {_short(facts['reason'])}. What is approved "

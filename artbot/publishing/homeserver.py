@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 class HomeserverSettings(PostSettings):
     """What the tables of such channels have in common."""
 
-    url: str = Field(examples=["https://art.example.org"])
+    no_keys: ClassVar[Mapping[str, str]] = {
+        **PostSettings.no_keys,
+        **dict.fromkeys(("server", "instance", "homeserver", "host"), "did you mean url?"),
+    }
+    url: str = Field(examples=["https://HOST"])
     """`https://HOST`, where its API is."""
     allow_private: bool = False
     """The server is on this machine or in the person's own network; then it may also be plain http."""

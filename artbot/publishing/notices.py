@@ -21,12 +21,13 @@ from artbot.clock import Clock
 from artbot.domain.calendar import CLOCK_TOLERANCE
 from artbot.domain.candidate import UNDECIDED, BatchState, CandidateState
 from artbot.domain.channel import ChannelState
-from artbot.domain.delivery import NEEDS_A_PERSON, DeliveryState
+from artbot.domain.delivery import NEEDS_A_PERSON, WAITING, DeliveryState
 from artbot.domain.notice import (
     ALERTS,
     LASTS,
     NOTICE,
     RECENT,
+    UNOPENED,
     NoticeKind,
     NoticeState,
     next_try,
@@ -36,7 +37,7 @@ from artbot.errors import ConfigError, DeliveryError, Rejected, Unavailable
 from artbot.failpoints import failpoint
 from artbot.publishing.alerts import Fared, Message, Sheet, Told, message_of
 from artbot.publishing.channels import Receipt
-from artbot.publishing.standing import REFUSES_US
+from artbot.publishing.standing import REFUSES_US, is_stopped
 from artbot.redaction import redact
 from db.engine import Database, DatabaseUnusable
 from db.models import (
@@ -98,6 +99,8 @@ class Notices:
     channels: Mapping[str, Subscriber]
     """Those that are configured and want to know something."""
     operator: Operator | None
+    unopened: Callable[[], Mapping[str, str]] = dict
+    """Which channels cannot be opened now, their secret missing for example, and what helps; by name."""
     alive: Callable[[], None] = lambda: None
     """Called after each telling. May raise DatabaseUnusable, ArtbotError: then nothing more is told."""
 
@@ -202,6 +205,7 @@ def _happened(session: Session, notices: Notices, now: datetime) -> Iterator[_Fa
         yield from _deliveries_failed(session, since)
     if NoticeKind.CHANNEL_STOPPED in wanted:
         yield from _channels_stopped(session, since)
+        yield from _channels_unopened(session, notices.unopened, now)
     if NoticeKind.NOTHING_APPROVED in wanted and notices.operator is not None:
         yield from _nothing_approved(session, notices.operator.nothing_approved_days, now)
 
@@ -332,6 +336,29 @@ def _channels_stopped(session: Session, since: datetime) -> Iterator[_Fact]:
             }
             subject = f"{channel.name} {utc_text(channel.changed_at)}"
             yield _Fact(NoticeKind.CHANNEL_STOPPED, subject, channel.changed_at, facts)
+
+
+def _channels_unopened(
+    session: Session, unopened: Callable[[], Mapping[str, str]], now: datetime
+) -> Iterator[_Fact]:
+    """For which works wait, once for each reason while the same work waits longest."""
+    first = func.min(Delivery.created_at)
+    waiting = session.execute(
+        select(Delivery.channel, first)
+        .where(
+            Delivery.state.in_(WAITING),
+            Delivery.on_hold.is_(False),
+            Delivery.candidate.has(Candidate.state == CandidateState.APPROVED),
+            ~is_stopped(),
+        )
+        .group_by(Delivery.channel)
+    ).all()
+    closed = unopened() if waiting else {}
+    for name, since in waiting:
+        if (reason := closed.get(name)) is not None:
+            facts = {"channel": name, "state": UNOPENED, "reason": redact(reason)}
+            subject = f"{name} {utc_text(since)} {redact(reason)}"
+            yield _Fact(NoticeKind.CHANNEL_STOPPED, subject, now, facts)
 
 
 def _nothing_approved(session: Session, days: int, now: datetime) -> Iterator[_Fact]:

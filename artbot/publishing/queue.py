@@ -258,8 +258,9 @@ def release(
     actor: Actor,
     now: datetime,
 ) -> Delivery:
-    """Let go of a delivery that is on hold: it takes the next free slot, or goes out at once where there are
-    none, though not before its undo time is over or its next retry is due. Twice is once.
+    """Let go of a delivery that is on hold: it takes the slot it had, if that is to come and free, otherwise the
+    next free one. Where there are no slots it goes out at once, though not before its undo time is over or its
+    next retry is due. Twice is once.
 
     Raises UsageError (no such delivery), NotAllowed (it neither is on hold nor waits).
     """
@@ -269,11 +270,14 @@ def release(
             if delivery.state not in WAITING:
                 raise NotAllowed(f"{how_it_is(delivery)}: it is not on hold.")
             return delivery
-        delivery.on_hold = False
-        if delivery.state == DeliveryState.QUEUED and delivery.channel in timetables:
-            delivery.next_at = allot(timetables, session, delivery.channel, now)
+        timetable, at = timetables.get(delivery.channel), delivery.next_at
+        if delivery.state == DeliveryState.QUEUED and timetable is not None:
+            is_its_own = at > now and is_slot(timetable, at) and _at(session, delivery, at) is None
+            if not is_its_own:
+                delivery.next_at = allot(timetables, session, delivery.channel, now)
         elif delivery.state in WAITING:
             delivery.next_at = max(delivery.next_at, now)
+        delivery.on_hold = False
         log_of_delivery(session, "release", actor, now, delivery, delivery.state)
         return delivery
 

@@ -381,10 +381,10 @@ def _check_taken(review: Review, candidate_id: int, words: Words, channels: Sequ
         return  # likewise
     if refused:
         listed = "; ".join(f"{channel}: {why}" for channel, why in refused.items())
+        tables = " and ".join(f"[channels.{channel}]" for channel in refused)
         raise NotAllowed(
-            f"{candidate.id} ({candidate.name}) cannot go out like this: {listed}. Mend that (other "
-            f"words: artbot approve {candidate.id} --caption … --alt …; other limits: the channel's table in "
-            "artbot.toml), or leave the channel out (--channel)."
+            f"{candidate.id} ({candidate.name}) cannot go out like this: {listed}. Mend {tables}, or the words "
+            f"(artbot approve {candidate.id} --caption … --alt …), or leave the channel out (--channel)."
         )
 
 
@@ -748,6 +748,19 @@ def _as_approved_before(review: Review, undone: Decision) -> tuple[Words, list[s
     return words, channels, Turn.AS_BEFORE
 
 
+def _what_can_be_kept_back(candidate: Candidate) -> str:
+    waiting = [
+        delivery
+        for delivery in candidate.deliveries
+        if _can_cancel(delivery) and delivery.state != DeliveryState.CANCELLED
+    ]
+    if not waiting:
+        return ""
+    channels = ", ".join(delivery.channel for delivery in waiting)
+    numbers = " ".join(str(delivery.id) for delivery in waiting)
+    return f" To {channels} it has not gone: artbot deliveries withdraw {numbers}"
+
+
 def _cancel_deliveries(candidate: Candidate) -> list[str]:
     """Cancel every delivery, and return which channels will not get it now; refuse as soon as one receiver has
     the work, or may have it."""
@@ -755,7 +768,7 @@ def _cancel_deliveries(candidate: Candidate) -> list[str]:
     if begun:
         raise NotAllowed(
             f"{candidate.id} ({candidate.name}) has already gone out to {', '.join(begun)}, or may have. "
-            "What the world has seen cannot be taken back from here."
+            f"What the world has seen cannot be taken back from here.{_what_can_be_kept_back(candidate)}"
         )
     cancelled = []
     for delivery in candidate.deliveries:

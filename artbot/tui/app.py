@@ -65,9 +65,15 @@ _AHEAD = 2
 """So many of the next pictures are read in advance."""
 _NEEDS_TO_BE_SEEN = ("approve", "reject", "later", "reject-rest")
 _MOVES = {"next": (1, 0), "previous": (-1, 0), "down": (0, 1), "up": (0, -1)}
+_DECIDED = {
+    CandidateState.APPROVED: "approved",
+    CandidateState.REJECTED: "rejected",
+    CandidateState.LATER: "put off until later",
+}
 _DONE_WORDS = {
     "approve": "approved",
     "reject": "rejected",
+    "reject-rest": "rejected",
     "later": "put off until later",
     "undo": "taken back",
     "undo-rest": "taken back",
@@ -130,7 +136,8 @@ class ReviewApp(App[int]):
         self._has_facts = False
         self._pan: Offset | None = None
         self._show = Show.UNDECIDED
-        self._counts = {"approve": 0, "reject": 0, "later": 0}
+        self._decided_here: dict[int, CandidateState] = {}
+        """What was decided at this screen and not taken back."""
 
     # What is on the screen
 
@@ -590,10 +597,10 @@ class ReviewApp(App[int]):
             self._tell_refusals()
             self.show()
             return
-        if outcome.act in self._counts:
-            self._counts[outcome.act] += 1
-        if outcome.act == "approve" and outcome.about is not None:
-            self._drafts.pop(outcome.about, None)
+        for tile in outcome.tiles if outcome.act in _DONE_WORDS else ():
+            self._decided_here.pop(tile.id, None)
+            if tile.state in _DECIDED:
+                self._decided_here[tile.id] = tile.state
         if outcome.children:
             self._expect(outcome)
         else:
@@ -642,7 +649,7 @@ class ReviewApp(App[int]):
             self.show()
             self._tell_refusals()
 
-        is_decision = tile is not None and outcome.act in self._counts
+        is_decision = tile is not None and outcome.act in ("approve", "reject", "later")
         title = f"{outcome.about} was not {_DONE_WORDS[outcome.act]}" if is_decision else "Not done"
         self.push_screen(Message(title, words, is_urgent=True), read)
 
@@ -853,7 +860,13 @@ class ReviewApp(App[int]):
             self._quit()
 
     def _quit(self) -> None:
-        unsaid = [number for number, draft in self._drafts.items() if draft.words != Words()]
+        unsaid = [
+            number
+            for number, draft in self._drafts.items()
+            if draft.words != Words()
+            and (tile := self.table.get(number))
+            and self.table.is_undecided(tile)
+        ]
         if not unsaid:
             self._leave()
             return
@@ -872,8 +885,9 @@ class ReviewApp(App[int]):
         self.exit(128 + number, 128 + number)
 
     def _leave(self) -> None:
+        states = list(self._decided_here.values())
         done = ", ".join(
-            f"{count} {_DONE_WORDS[act]}" for act, count in self._counts.items() if count
+            f"{states.count(state)} {words}" for state, words in _DECIDED.items() if state in states
         )
         left = self.table.num_undecided if self._show == Show.UNDECIDED else None
         if done:

@@ -72,10 +72,10 @@ class Compare(Screen[None]):
                     line.append("  +", "magenta")
                 label.update(line)
         keys = self.app.keys
-        names = ("approve", "reject", "later", "mark", "zoom", "undo")
+        names = ("approve", "reject", "later", "zoom", "undo")
         hints = [f"{key_of(keys, name)} {name}" for name in names if key_of(keys, name)]
-        moves = "arrows move all" if self._pan is not None else "← → choose one"
-        self.query_one("#keys", Static).update(f"{moves} · {' · '.join(hints)} · esc back")
+        moves = "arrows move all" if self._pan is not None else "← → choose"
+        self.query_one("#keys", Static).update(f"esc back · {moves} · {' · '.join(hints)}")
 
     def on_key(self, event: events.Key) -> None:
         event.stop()

@@ -24,7 +24,7 @@ from textual.screen import ModalScreen, Screen
 from textual.timer import Timer
 from textual.widgets import Checkbox, Input, Label, Static, TextArea
 
-from artbot.desk import Card, Checked
+from artbot.desk import AltRemark, Card, Checked
 from artbot.domain.slots import parse_when
 from artbot.errors import ArtbotError
 from artbot.review.decisions import Words
@@ -198,7 +198,9 @@ class WordsDialog(Aside[Written]):
     def on_mount(self) -> None:
         alt = self.query_one("#alt", TextArea)
         alt.focus()
-        alt.select_all() if self._why else alt.move_cursor(alt.document.end)
+        is_draft = self._card.checked.alt is AltRemark.DRAFT and alt.text == self._card.words.alt
+        # What one writes takes the place of a draft, and is added to what somebody wrote.
+        alt.select_all() if self._why or is_draft else alt.move_cursor(alt.document.end)
 
     @property
     def words(self) -> Words:

@@ -41,19 +41,20 @@ from artbot.domain.delivery import (
     counted,
 )
 from artbot.domain.seeds import seed_for
-from artbot.domain.text import plain
+from artbot.domain.text import check_title_and_alt, plain
 from artbot.errors import (
     ArtbotError,
     ConfigError,
     DeliveryError,
     NoCheckpoint,
     NoSecret,
+    PictureChanged,
     Rejected,
     StorageFailed,
     Unavailable,
 )
 from artbot.pictures import fault_of
-from artbot.publishing.channels import Sender, open_channel, open_channels, timetables
+from artbot.publishing.channels import Sender, open_channel, open_channels, outlets, timetables
 from artbot.publishing.clocks import last_began_at
 from artbot.redaction import known_secrets
 from artbot.upkeep.backup import newest_backup
@@ -287,10 +288,8 @@ def _times(workplace: Workplace) -> list[Problem]:
     was right, is only remarked on."""
     now = workplace.clock()
     settings = workplace.settings
-    longest = max(
-        timedelta(seconds=MAX_RETRY_AFTER_S * (1 + JITTER)),
-        timedelta(minutes=settings.publishing.undo_minutes),
-    )
+    undo_time = timedelta(minutes=settings.publishing.undo_minutes)
+    longest = max(timedelta(seconds=MAX_RETRY_AFTER_S * (1 + JITTER)), undo_time)
     with workplace.database.read() as session:
         was_given = or_(
             Delivery.channel.in_(timetables(settings)), Delivery.interventions.any(act="move")
@@ -310,7 +309,10 @@ def _times(workplace: Workplace) -> list[Problem]:
             select(Delivery.id, Delivery.channel, Delivery.next_at, is_by_the_clock)
             .where(
                 Delivery.state.in_(WAITING),
-                Delivery.next_at > now + longest + LATE,
+                or_(
+                    Delivery.next_at > now + longest + LATE,
+                    and_(~is_by_the_clock, Delivery.next_at > now + undo_time + LATE),
+                ),
                 Delivery.on_hold.is_(False),
                 or_(is_tried_again, ~was_given),
             )
@@ -440,7 +442,10 @@ def _receiver(workplace: Workplace, name: str, sender: Sender) -> Finding:
         elif isinstance(error, Rejected | ConfigError):
             remedy = f"put that right (docs/channels), {again}"
         else:
-            remedy = f"if it lasts: is this machine online, and is the address in [channels.{name}] right?"
+            remedy = (
+                f"if it lasts: is this machine online, and is [channels.{name}] right (the address, http or "
+                "https, allow_private)?"
+            )
         return Finding(title, [plain(_words(error))], [remedy])
     return Finding(title, [], [], remarks=[plain(remark) for remark in remarks])
 
@@ -846,6 +851,47 @@ def _due(workplace: Workplace) -> Problems:
     )
 
 
+def _drafts(workplace: Workplace) -> list[Problem]:
+    """How the newest work that waits for a decision would fare with the drafts of [texts] on every channel. One
+    stands for all, and all can still be given other words: a remark."""
+    from artbot.publishing.rehearsal import rehearse
+    from artbot.publishing.work import approved_work
+    from artbot.review.decisions import as_approved
+
+    settings = workplace.settings
+    newest = select(Candidate.id).where(Candidate.state.in_(UNDECIDED))
+    with workplace.database.read() as session:
+        number = session.scalar(newest.order_by(Candidate.id.desc()).limit(1))
+    if number is None or not settings.channels:
+        return []
+    candidate = as_approved(workplace.review, number)
+    try:
+        check_title_and_alt(candidate.title or "", candidate.alt or "")
+    except ValueError as error:
+        return [
+            Problem(
+                f"with the drafts of [texts] no work could go out ({error})",
+                "mend them in artbot.toml, or write these words with each approval: artbot approve "
+                f"{number} --title … --alt …",
+                is_wrong=False,
+            )
+        ]
+    try:
+        work = approved_work(candidate, settings.works)
+    except (PictureChanged, StorageFailed):  # told of the pictures
+        return []
+    tried = {name: rehearse(outlet, work).refusal for name, outlet in outlets(settings).items()}
+    return [
+        Problem(
+            f"with the drafts of [texts] {number} could not go to {name} ({refusal})",
+            f"mend them, or what stands under [channels.{name}]; to see it: artbot channels preview {number}",
+            is_wrong=False,
+        )
+        for name, refusal in tried.items()
+        if refusal
+    ]
+
+
 def _always(remedy: str) -> Callable[[Workplace], str]:
     return lambda _: remedy
 
@@ -904,6 +950,7 @@ _OF_THE_DATABASE = (
         ),
     ),
     _Question("pictures", "I5", _files, lambda w: f"see that {w.settings.works} can be read"),
+    _Question("drafts", "", _drafts, _always("artbot.toml, [texts]")),
     _Question("worker", "I17", _worker, _start),
     _Question("due work", "I20", _due, _start),
     _Question("waiting for you", "I9", channels_and_deliveries, _always("artbot status")),

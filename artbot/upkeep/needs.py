@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 
 from artbot.config import ScheduleSettings, SecretReference, Settings
 from artbot.domain.candidate import UNDECIDED, CandidateState
@@ -106,7 +106,10 @@ def missing_secrets(workplace: Workplace, is_daemon_trusted: bool = False) -> li
         except NoSecret as error:
             problems.append(Problem(error.what, error.remedy))
         except ConfigError as error:
-            problems.append(Problem(str(error), to_have_a_secret(settings, name)))
+            # It says what is to be mended there.
+            where = reference.secret_place(settings.root) if reference else "artbot.toml"
+            remedy = f"mend {where}, then: artbot channels test {name}"
+            problems.append(Problem(str(error), remedy))
     return problems
 
 
@@ -142,19 +145,14 @@ def channels_and_deliveries(workplace: Workplace) -> list[Problem]:
             )
             .order_by(Delivery.id)
         ).all()
-        homeless = session.execute(
-            select(Delivery.channel, Delivery.id)
-            .where(
-                Delivery.state.in_((*WAITING, DeliveryState.HELD)),
-                Delivery.channel.not_in(configured),
-            )
-            .order_by(Delivery.channel, Delivery.id)
+        waiting = session.execute(
+            select(Delivery.channel, func.count())
+            .where(Delivery.state.in_(WAITING), Delivery.on_hold.is_(False))
+            .group_by(Delivery.channel)
         ).all()
-    by_gone_channel = {
-        name: [str(number) for _, number in rows]
-        for name, rows in itertools.groupby(homeless, key=lambda row: row[0])
-    }
+    by_gone_channel = waiting_for_no_channel(workplace)
     held = Counter(d.channel for d in unsettled if d.state == DeliveryState.HELD)
+    held.update(dict(waiting))
     told = {channel.name for channel in stopped} | set(by_gone_channel)
     return [
         *(
@@ -168,8 +166,7 @@ def channels_and_deliveries(workplace: Workplace) -> list[Problem]:
         *(
             Problem(
                 f"for channel {name}, which artbot.toml does not have: {counted(len(numbers))}",
-                f"put [channels.{name}] into artbot.toml again, or: "
-                f"artbot deliveries withdraw {' '.join(numbers)}",
+                to_have_a_channel(name, numbers),
             )
             for name, numbers in by_gone_channel.items()
         ),
@@ -182,6 +179,29 @@ def channels_and_deliveries(workplace: Workplace) -> list[Problem]:
             if d.state != DeliveryState.HELD or d.channel not in told
         ),
     ]
+
+
+def waiting_for_no_channel(workplace: Workplace) -> dict[str, list[int]]:
+    """Numbers of the deliveries that wait for channels which artbot.toml does not have, by channel."""
+    with workplace.database.read() as session:
+        rows = session.execute(
+            select(Delivery.channel, Delivery.id)
+            .where(
+                Delivery.state.in_((*WAITING, DeliveryState.HELD)),
+                Delivery.channel.not_in(workplace.settings.channels),
+            )
+            .order_by(Delivery.channel, Delivery.id)
+        ).all()
+    by_channel = itertools.groupby(rows, key=lambda row: row[0])
+    return {name: [number for _, number in of_it] for name, of_it in by_channel}
+
+
+def to_have_a_channel(name: str, numbers: Sequence[int]) -> str:
+    """What helps these deliveries, which wait for a channel that is gone."""
+    return (
+        f"put [channels.{name}] into artbot.toml again, or: "
+        f"artbot deliveries withdraw {' '.join(map(str, numbers))}"
+    )
 
 
 def _to_be_settled(number: int, state: DeliveryState) -> str:

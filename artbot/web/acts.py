@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from artbot.desk import AltTextWanted, Desk, Sheet, Show, Tile
+from artbot.desk import AltRemark, AltTextWanted, Desk, Sheet, Show, Tile
 from artbot.domain.candidate import UNDECIDED
 from artbot.domain.slots import DayOfYear, Slot, Turn, moment_of, parse_when
 from artbot.errors import NotAllowed, Stale, UsageError
@@ -426,13 +426,15 @@ def _asked_again(
     typed = {name: each for name, each in vars(_words(form)).items() if each is not None}
     words = replace(card.words, **typed)
     is_alt_wanted = isinstance(error, AltTextWanted)
+    checked = desk.check(card.tile.id, _words(form))
+    would_do = is_alt_wanted and checked.alt is not AltRemark.MISSING
     status = 422 if is_alt_wanted else 409 if isinstance(error, NotAllowed) else 400
     return site.page(
         request,
         "card.html",
         status,
-        notice=str(error),
-        card=replace(card, words=words, checked=desk.check(card.tile.id, _words(form))),
+        notice=f"{error} Approve once more takes it as it is." if would_do else str(error),
+        card=replace(card, words=words, checked=checked),
         sheet=_sheet_before(desk, form) or desk.lay_out(),
         is_alt_wanted=is_alt_wanted,
     )

@@ -117,7 +117,7 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     from artbot.redaction import RedactingFormatter
 
     handler = logging.StreamHandler()
-    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(RedactingFormatter())
     for name, least in (("artbot", level), ("uvicorn", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]

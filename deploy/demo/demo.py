@@ -7,6 +7,7 @@ Run again, it begins anew.
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,9 @@ QUICK = ("--preset", "dcgan", "--width", "32")
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     started = time.monotonic()
     begin_anew()
     with start_consumer() as consumer:

@@ -416,12 +416,50 @@ def test_a_web_server_may_read_it_whatever_the_umask(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_to_is_told_by_the_check(tmp_path: Path) -> None:
-    (tmp_path / "site").write_text("a file")
-    with pytest.raises(Rejected, match="no folder that artbot may write to"):
-        CHANNEL.open(settings_of(), tmp_path).check(NOON)
+    (tmp_path / "file").write_text("a file")
+    # No permissions: in /proc nobody can make anything, not even root.
+    for path in ("file", "file/site", "/proc/site"):
+        sender = CHANNEL.open(settings_of(path=path), tmp_path)
+        with pytest.raises(Rejected, match=r"cannot write to .*site|file .*another `path`"):
+            sender.check(NOON)
     said = CHANNEL.open(settings_of(path="new/site"), tmp_path).check(NOON)
-    assert str(tmp_path / "new" / "site") in said
+    assert f"{tmp_path / 'new' / 'site'}, which it makes" in said
     assert not (tmp_path / "new").exists()
+    hang(tmp_path, work_of(1))
+    before = files_of(tmp_path / "site")
+    assert CHANNEL.open(settings_of(), tmp_path).check(NOON).endswith("/site")
+    assert files_of(tmp_path / "site") == before
+    with pytest.raises(Unavailable, match="see that this user can write to /proc/site, or give"):
+        hang(tmp_path, work_of(1), path="/proc/site")
+
+
+@pytest.mark.parametrize("name", ["index.html", "style.css", "site.json", "works/package.json"])
+def test_a_site_that_artbot_did_not_write_is_left_as_it_is(tmp_path: Path, name: str) -> None:
+    mine = tmp_path / "site" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text('{"files": "mine"}')
+    with pytest.raises(Rejected, match=f'holds {name}, .* empty folder .path = "site/art"'):
+        CHANNEL.open(settings_of(), tmp_path).check(NOON)
+    with pytest.raises(Rejected, match=f"holds {name}, which artbot did not write"):
+        hang(tmp_path, work_of(1))
+    assert [path for path in (tmp_path / "site").rglob("*") if path.is_file()] == [mine]
+    assert mine.read_text() == '{"files": "mine"}'
+
+
+def test_beside_other_files_and_where_it_took_its_works_down_the_gallery_goes_on(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "mine.html").write_text("mine")
+    hang(tmp_path, work_of(1))
+    (record,) = (tmp_path / "site" / "works").glob("*.json")
+    (tmp_path / "site" / "site.json").unlink()
+    CHANNEL.open(settings_of(), tmp_path).check(NOON)
+    hang(tmp_path, work_of(1))
+    record.unlink()
+    CHANNEL.open(settings_of(), tmp_path).check(NOON)
+    hang(tmp_path, work_of(2))
+    assert (tmp_path / "site" / "mine.html").read_text() == "mine"
 
 
 # ---------------------------------------------------------------- what it shows

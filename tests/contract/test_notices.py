@@ -130,6 +130,24 @@ def verified(request: Request, form: str) -> dict[str, Any]:
     return said
 
 
+def test_the_operator_is_told_of_a_secret_that_is_missing(root: Path) -> None:
+    clock = SetClock()
+    place = opened(
+        root,
+        clock,
+        channel("studio", "https://studio.example", "").replace("secrets/webhook", "secrets/gone"),
+        channel("other", "https://other.example"),
+        '[alerts]\nurls_file = "secrets/alerts"\n',
+    )
+    (work,) = add_works(place.database, place.settings.works)
+    approve(place.review, work, ANNA)
+    note(place.notices)
+    (found,) = notices(place.database)
+    assert found.kind == "channel.stopped"
+    assert found.data["data"]["channel"] == "studio"
+    assert "secrets/gone" in found.data["data"]["reason"]
+
+
 def test_the_events_in_the_documents_follow_the_schema() -> None:
     page = (CHECKOUT / "docs/webhooks.md").read_text("utf-8").partition("### Notices")[2]
     page = page.partition("## The picture")[0]

@@ -44,7 +44,7 @@ CHROMIUM = next(
 CHECKOUT = Path(__file__).resolve().parents[2]
 AXE = CHECKOUT / ".venv" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 DESK, PHONE = (1280, 800), (390, 844)
-SOON_MS = 10_000
+SOON_MS = 60_000
 """Far longer than anything here takes; nothing waits for it to pass."""
 expect.set_options(timeout=SOON_MS)
 ALT = "White and red tulips in a round vase, in front of a green wall"
@@ -210,11 +210,11 @@ def serving(workplace: Workplace) -> Iterator[str]:
     )
     thread.start()
     try:
-        assert is_ready.wait(20)
+        assert is_ready.wait(300)
         yield told[0]
     finally:
         stops[0]()
-        thread.join(20)
+        thread.join(300)
 
 
 @pytest.fixture(autouse=True)
@@ -317,12 +317,11 @@ def test_a_day_by_keys_alone(studio: Studio) -> None:
         expect_shown(page, ids[3])
         press("x")
         expect_shown(page, ids[4])
-        press("u")
-        expect_shown(page, ids[3])
-        press("u")
-        expect_shown(page, ids[2])
-        press("u")
-        expect_shown(page, ids[1])
+        for number in (ids[3], ids[2], ids[1]):
+            press("u")
+            expect_shown(page, number)
+            expect(page.locator("#channels")).to_contain_text("Goes to")
+        expect(page.locator("#alt")).to_have_value(ALT)  # what was written outlives its approval
         expect(page.locator("#card .state")).to_contain_text("pending")
         press("u")  # the three stars
         expect(page.get_by_role("button", name="3 stars")).to_have_attribute(

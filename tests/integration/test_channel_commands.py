@@ -197,11 +197,11 @@ def test_a_preview_says_what_could_never_go_out(stocked: Place) -> None:
     assert answer.code == 1
     assert "cannot go out like this: the text has 3," in answer.out
     stocked.run("approve", "1", "--channel", "chat").refused(
-        1, "chat: the text has 3,", "other words: artbot approve 1 --caption", "--channel"
+        1, "chat: the text has 3,", "the words (artbot approve 1 --caption", "--channel"
     )
     stocked.configure(toml.replace('type = "webhook"', 'type = "webhook"\ninline_limit_bytes = 9'))
     stocked.run("approve", "1", "--channel", "example").refused(
-        1, "or raise the limit. Mend that (other words: ", "other limits: the channel's table"
+        1, "or raise the limit. Mend [channels.example], or the words (artbot approve 1 --caption"
     )
     stocked.run("channels", "preview", "99").refused(2, "no candidate 99")
 

@@ -204,7 +204,7 @@ def test_a_paused_channel_waits_with_everything_until_it_is_resumed(
     stocked.run("publish").refused(0, "waiting for a channel that is stopped (example)")
     assert consumer.verdicts() == []
     status = stocked.run("status").out
-    assert "channel example is paused: the server moves (artbot channels resume example)" in status
+    assert "is paused: the server moves; it holds 2 deliveries (artbot channels resume" in status
     assert ", the next " not in status
     stocked.run("deliveries", "retry", "1").refused(1, "waits for its channel", "the server moves")
     stocked.run("channels", "resume", "example").refused(0, "example is open")
@@ -243,7 +243,14 @@ def test_what_waits_for_its_channel_is_never_called_due(stocked: Place) -> None:
     config = (stocked.root / "artbot.toml").read_text()
     stocked.configure(config.replace("[channels.example]", "[channels.other]"))
     assert "waits: artbot.toml has no channel example" in stocked.run("deliveries", "list").out
-    stocked.run("deliveries", "retry", "1").refused(0, "waits: artbot.toml has no channel example")
+    for command in ("queue now", "deliveries retry"):
+        stocked.run(*command.split(), "1").refused(
+            1, "artbot.toml has no channel example, for which delivery 1 is: put [channels.example]"
+        )
+    told = stocked.run("queue").out
+    assert "stopped   artbot.toml has no channel example, and 3 deliveries wait for it: put" in told
+    assert "artbot deliveries withdraw 1 2 3" in told
+    assert "nothing waits" not in told
 
 
 @pytest.mark.parametrize("command", ["pause", "resume"])

@@ -35,7 +35,7 @@ def running(place: Place, *arguments: str, **environment: str) -> Iterator[subpr
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
 
 
 def a_link(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -69,7 +69,7 @@ def test_review_web_prints_a_link_that_lets_in_and_ends_with_ctrl_c(painted: Pla
         Browser(int(found[1])).log_in(found[3])
         painted.run("review", "--web", "--port", str(port)).refused(1, "served already")
         page.send_signal(signal.SIGINT)
-        rest, _ = page.communicate(timeout=60)
+        rest, _ = page.communicate(timeout=300)
         assert page.returncode == 0
         assert "Traceback" not in rest
         assert code not in rest
@@ -151,7 +151,7 @@ def test_the_daemon_serves_the_page_and_begins_it_again_when_it_dies(painted: Pl
         tile = browser.get("/sheet.json").json()["sheet"]["stacks"][0]["tiles"][0]
         assert browser.act(f"/works/{tile['id']}/reject", tile["seen"]).status == 200
         daemon.terminate()
-        log, _ = daemon.communicate(timeout=60)
+        log, _ = daemon.communicate(timeout=300)
     assert daemon.returncode == 0
     assert "the review page has ended (signal 9); it is begun again in 1 s" in log
     assert f"POST /works/{tile['id']}/reject 200" in log
@@ -172,7 +172,7 @@ def test_a_page_that_cannot_be_served_stops_no_daemon(painted: Place) -> None:
             while "the review page has ended" not in log:
                 log += daemon.stdout.readline()
             daemon.terminate()
-            log += daemon.communicate(timeout=60)[0]
+            log += daemon.communicate(timeout=300)[0]
     assert daemon.returncode == 0
     assert "cannot listen on 127.0.0.1" in log
     assert "the review page has ended (exit code 1)" in log

@@ -47,7 +47,7 @@ class Tmux:
         return self._tmux("capture-pane", "-p", *options)
 
     def sees(self, *words: str) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not all(each in self.screen() for each in words):
             assert time.monotonic() < deadline, f"{words} never were on\n{self.screen()}"
             time.sleep(0.05)
@@ -81,7 +81,7 @@ def tmux(painted: Place) -> Iterator[Tmux]:
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 def test_the_day_is_chosen_in_a_small_window_of_tmux(painted: Place, tmux: Tmux) -> None:
     tmux.sees("1 of 3 · 3 to choose", "! the draft", "q quit")
-    wait_for(lambda: "38;2;" in tmux.screen("-e"), 60)  # all colours, though tmux passes none on
+    wait_for(lambda: "38;2;" in tmux.screen("-e"))  # all colours, though tmux passes none on
     time.sleep(0.5)  # what is typed sooner nobody typed about the picture
     tmux.press("4")
     tmux.sees("1: ★★★★☆")
@@ -156,7 +156,7 @@ class SlowTerminal:
     def press(self, key: str) -> None:
         os.write(self._fd, key.encode())
 
-    def run_until(self, words: bytes | None, seconds: float = 60) -> None:
+    def run_until(self, words: bytes | None, seconds: float = 300) -> None:
         """Be a terminal until it was told these words; None: until there is nothing more to say."""
         deadline = time.monotonic() + seconds
         while words is None or words not in self.said:

@@ -100,6 +100,7 @@ class GallerySender(Sender):
         from artbot.publishing.gallery.records import check_same
 
         place = self._place(now, parcel.alive)
+        self._check_ours(place)
         record, pictures = self._exhibit(parcel)
         standing = _standing(place, record)
         if standing is not None:
@@ -128,7 +129,22 @@ class GallerySender(Sender):
         return Receipt(None, f"hangs in {place.where}", f"{self._settings.url}/{record.page}")
 
     def check(self, now: datetime) -> str:
-        return self._place(now).check()
+        place = self._place(now)
+        said = place.check()
+        self._check_ours(place)
+        return said
+
+    def _check_ours(self, place: Place) -> None:
+        """Raises Rejected where somebody else's site would be written over."""
+        from artbot.publishing.gallery.site import check_ours
+
+        settings = self._settings
+        if settings.path is not None:
+            instead = f'an empty folder (path = "{settings.path / "art"}")'
+        else:
+            prefix = f"{settings.prefix}/art".lstrip("/")
+            instead = f'an empty folder of the bucket (prefix = "{prefix}")'
+        check_ours(place, f"give the gallery {instead}, or move that away")
 
     def _exhibit(self, parcel: Parcel) -> tuple[Record, tuple[bytes, ...]]:
         """The record, and the content of its pictures in their order."""

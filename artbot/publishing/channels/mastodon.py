@@ -50,6 +50,7 @@ class MastodonSettings(HomeserverSettings):
     """[channels.NAME] with type = "mastodon". The secret is an access token."""
 
     type: Literal["mastodon"]
+    url: str = Field(examples=["https://mastodon.social"])
     visibility: Literal["public", "unlisted", "private"] = "public"
     max_chars: int = Field(default=MAX_CHARS, ge=1)
     """Of text and content warning, a link counted as 23."""

@@ -47,6 +47,7 @@ class MatrixSettings(HomeserverSettings):
     """[channels.NAME] with type = "matrix". The secret is an access token."""
 
     type: Literal["matrix"]
+    url: str = Field(examples=["https://matrix.org"])
     room: str = Field(examples=["#paintings:example.org"])
     """`#alias:server` or `!id`."""
     max_bytes: int = Field(default=MAX_BYTES, ge=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class Place(Protocol):
     def remove(self, name: str) -> None: ...
 
     def check(self) -> str:
-        """In words who may write here, as far as can be told without writing."""
+        """In words who may write here, as far as can be told without leaving anything."""
         ...
 
 
@@ -129,13 +130,28 @@ class Folder:
         self.alive()
 
     def check(self) -> str:
+        """Whether files, or the folder itself, can be made here is tried: permissions alone do not tell."""
         there = next(path for path in (self.root, *self.root.parents) if path.exists())
-        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-            raise Rejected(f"{there} is no folder that artbot may write to")
-        return f"artbot may write to {self.root}"
+        try:
+            with tempfile.TemporaryDirectory(prefix=".artbot-", dir=there):
+                pass
+            for folder in filter(Path.is_dir, (self.root / "works", self.root / "pictures")):
+                with tempfile.NamedTemporaryFile(prefix=".artbot-", dir=folder):
+                    pass
+        except OSError as error:
+            raise Rejected(
+                f"artbot cannot write to {self.root} ({error.strerror or error}): {self._remedy}"
+            ) from error
+        is_new = "" if there == self.root else ", which it makes with the first work"
+        return f"artbot may write to {self.root}{is_new}"
+
+    @property
+    def _remedy(self) -> str:
+        return f"see that this user can write to {self.root}, or give the gallery another `path`"
 
     def _unusable(self, name: str, error: OSError) -> Unavailable:
-        return Unavailable(f"{self.root / name}: {error.strerror or error}")
+        why = f"{self.root / name}: {error.strerror or error}"
+        return Unavailable(f"{why}; {self._remedy}")
 
 
 def put_in_place(path: Path, content: bytes) -> None:

@@ -9,12 +9,13 @@ place. Without it everything is read and written anew.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from pydantic import BaseModel, ValidationError
 
-from artbot.errors import Unavailable
+from artbot.errors import Rejected, Unavailable
 from artbot.publishing.gallery.feeds import NUM_ENTRIES, atom_feed, json_feed
 from artbot.publishing.gallery.pages import Look, wall_page, work_page, year_page
 from artbot.publishing.gallery.places import Place
@@ -23,6 +24,10 @@ from artbot.publishing.gallery.style import ICON, STYLE
 
 PER_PAGE = 60
 MEMORY = "site.json"
+_MADE = re.compile(
+    r"index\.html|style\.css|icon\.svg|feed\.atom|feed\.json|site\.json|wall-\d+\.html|year-\d+\.html"
+)
+"""What is written over right in the place."""
 
 
 class _Read(BaseModel):
@@ -73,6 +78,27 @@ def hang(place: Place, look: Look, newest: Record) -> None:
     now = _Memory(records=records, files=files)
     if now != memory:
         place.write(MEMORY, as_json(now.model_dump(mode="json")))
+
+
+def check_ours(place: Place, remedy: str) -> None:
+    """Nothing is written over that artbot did not write: a place with a site in it has the record of a work, or
+    what was remembered of those that were taken down. Raises Rejected, Unavailable."""
+    there, works = place.listed(""), [n for n in place.listed(FOLDER) if n.endswith(".json")]
+    foreign = [name for name in there if _MADE.fullmatch(name)] + works
+    if not foreign or any(_is_record(place, name) for name in works):
+        return
+    if MEMORY in there and _remembered(place).files:
+        return
+    told = "index.html" if "index.html" in foreign else foreign[0]
+    raise Rejected(f"{place.where} holds {told}, which artbot did not write: {remedy}")
+
+
+def _is_record(place: Place, name: str) -> bool:
+    try:
+        read_record(place.read(name) or b"")
+    except ValueError:
+        return False
+    return True
 
 
 def site_files(look: Look, works: Sequence[Record]) -> Iterator[tuple[str, bytes]]:

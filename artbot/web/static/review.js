@@ -5,7 +5,7 @@ import { ask, fromServer, isBusy, isUndecided, know, leave, onChange, pictureOf,
 import { isWriting, onKeys } from "./keys.js";
 import { lookAt, moveBy, resetView, togglePixels, zoomBy } from "./look.js";
 import { calm, capital, say, warn } from "./say.js";
-import { askForAlt, forgetWords, isDraftFine, prepareWords, wantsAlt, wordsOf } from "./words.js";
+import { askForAlt, isDraftFine, prepareWords, wantsAlt, wordsOf } from "./words.js";
 
 const LOOK_AGAIN_MS = 5000;
 const AHEAD = 2;
@@ -142,6 +142,8 @@ function decide(verb) {
   calm();
   if (!tile) return;
   if (!isUndecided(tile)) return warn(`${id} is ${tile.state} already.`, "Take that back", () => undoOne(id));
+  const image = isSheet() ? null : card().querySelector("img.work");
+  if (image?.complete && !image.naturalWidth) return warn(`Picture ${id} cannot be shown now, so nothing is decided about it.`, "Show it", () => replace(id, tile, null));
   const fields = [];
   if (verb === "approve" && !isSheet() && Number(card().dataset.id) === id && !card().dataset.waits) {
     if (wantsAlt(card())) return;
@@ -156,7 +158,6 @@ function decide(verb) {
   explain(id, "");
   send(`/works/${id}/${verb}`, { id, fields, change: { state: DONE[verb] } }).then((answer) => {
     if (answer.ok) {
-      if (verb === "approve") forgetWords(tile);
       if (verb === "approve" && act === numActs) say(`${answer.data.message} ${leftWords()}`, "Undo", undo);
       return;
     }
@@ -251,6 +252,9 @@ async function back(path, id, word, fields = [], kept = null) {
   const isNew = !order.includes(first.id);
   if (isNew || main.querySelector("#end")) await refresh();
   if (order.includes(first.id) && (isNew || id === undefined)) select(first.id);
+  // What the card says of channels and time is of the state that was taken back.
+  ready.delete(first.id);
+  if (!isSheet() && current === first.id) await replace(current, tiles.get(current), null);
 }
 
 function rejectRest() {
@@ -397,8 +401,11 @@ async function show(id, { isNew = isSheet() } = {}) {
   if (current === id) history[isNew ? "pushState" : "replaceState"](null, "", addressOf(id));
 }
 
+let numReplaced = 0;
+
 async function replace(id, tile, entry) {
-  if (entry?.card) return place(entry.card, entry.image);
+  const turn = ++numReplaced;
+  if (entry?.card && entry.version === tile.version) return place(entry.card, entry.image);
   // The picture at once, what belongs to it when it comes.
   const old = card(), image = old.querySelector("img.work");
   image.replaceWith(Object.assign(new Image(tile.width, tile.height), { className: "work", alt: `Picture ${id}`, src: pictureOf(tile) }));
@@ -407,7 +414,7 @@ async function replace(id, tile, entry) {
   lookAt(main);
   paintStrip();
   const page = await fetchPage(addressOf(id));
-  if (current !== id || isSheet()) return;
+  if (current !== id || isSheet() || turn !== numReplaced) return;
   const found = page?.getElementById("card");
   if (found) place(document.importNode(found, true), null);
   else warn(`What belongs to ${id} cannot be had now.`, "Try again", () => replace(id, tile));

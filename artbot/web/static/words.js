@@ -1,4 +1,4 @@
-// What somebody writes about a picture: counted as they write, kept until it is approved, and not let go unwritten.
+// What somebody writes about a picture: counted as they write, kept in this tab, also for an approval that is taken back, and not let go unwritten.
 
 import { ask } from "./desk.js";
 
@@ -27,8 +27,6 @@ export function prepareWords(card) {
     timer = setTimeout(() => check(card), WAIT_MS);
   });
 }
-
-export function forgetWords(tile) { sessionStorage.removeItem(`words ${tile.id} ${tile.sha}`); }
 
 /** To be sent with an approval. */
 export const wordsOf = (card) => [...new FormData(card.querySelector("#words"))].filter(

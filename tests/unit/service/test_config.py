@@ -191,6 +191,14 @@ def test_the_example_shows_every_key_that_most_people_may_want(tmp_path: Path) -
             "studio.xyzzy: unknown key; known are device, picture_timeout_s, start_timeout_s, "
             "truncation_psi",
         ),
+        (
+            '[channels.fedi]\ntype = "mastodon"\nurl = "https://a.example"\nserver = ""\nsecret_env = "X"',
+            "channels.fedi.server: unknown key; did you mean url?",
+        ),
+        (
+            '[channels.fedi]\ntype = "mastodon"\nsecret_env = "X"',
+            'channels.fedi.url: missing; write url = "https://mastodon.social"',
+        ),
         ('root = "/tmp"', "root: unknown key; paths are relative to this file's folder"),
         (
             '[channels.studio]\ntype = "webhok"',

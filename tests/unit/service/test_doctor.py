@@ -213,7 +213,9 @@ def test_of_a_stopped_channel_the_one_command_that_helps_is_named(
     workplace: Workplace, clock: SetClock
 ) -> None:
     """What it holds waits for it, and is no need of its own."""
-    desk_of(workplace, clock).approve_one()
+    desk = desk_of(workplace, clock)
+    for work in add_works(desk.database, desk.works, 3):
+        approve(desk.review, work, ANNA)
     with workplace.database.write() as session:
         move(session, session.get_one(Delivery, 1), "held")
         put(
@@ -221,7 +223,7 @@ def test_of_a_stopped_channel_the_one_command_that_helps_is_named(
             ChannelStatus(name="studio", state="paused", reason="401", changed_at=NOON),
         )
     found = finding(workplace, "waiting for you")
-    assert found.problems == ["channel studio is paused: 401; it holds 1 delivery"]
+    assert found.problems == ["channel studio is paused: 401; it holds 3 deliveries"]
     assert found.remedies == ["artbot channels resume studio"]
 
 
@@ -282,6 +284,15 @@ def test_each_channel_without_its_secret_is_told_with_where_to_put_it(
 
 
 @on_sqlite_only
+def test_a_secret_that_cannot_be_one_is_to_be_mended_where_it_stands(workplace: Workplace) -> None:
+    secret = workplace.settings.root / "secrets/webhook"
+    secret.write_text("hunter2\n")
+    found = finding(workplace, "channels' secrets")
+    assert "line 1" in found.problems[0]
+    assert found.remedies == [f"mend {secret}, then: artbot channels test studio"]
+
+
+@on_sqlite_only
 def test_receivers_are_asked_only_when_told_to_and_sent_nothing(
     workplace: Workplace, clock: SetClock
 ) -> None:
@@ -322,7 +333,7 @@ def test_receivers_are_asked_only_when_told_to_and_sent_nothing(
     assert list(found) == ["channel studio", "channel away", "channel fedi", "channel expired"]
     assert (found["channel studio"].problems, studio.requests) == ([], [])
     (away,) = found["channel away"].remedies
-    assert away.endswith("is the address in [channels.away] right?")
+    assert "is [channels.away] right (the address, http or https, allow_private)?" in away
     assert found["channel fedi"].problems == []
     (remark,) = found["channel fedi"].remarks
     assert "This is an automated account" in remark
@@ -555,6 +566,48 @@ def test_a_refusal_that_was_taken_out_of_the_database_is_missed(workplace: Workp
     assert "restore" in found.remedies[0]
 
 
+# Words
+
+
+@pytest.mark.parametrize(
+    ("texts", "channel", "told"),
+    [
+        (
+            'alt = ""',
+            "",
+            "with the drafts of [texts] no work could go out (the alt text is missing",
+        ),
+        (
+            f'alt = "{"x" * 10_001}"',
+            "",
+            "no work could go out (the alt text has 10,001 characters, 1 more than the 10,000",
+        ),
+        ("", "inline_limit_bytes = 10", "1 could not go to studio (the picture has"),
+        (
+            "",
+            f'DISCORD{"x" * 2001}"',
+            "1 could not go to talk (the text has 2,001 characters, 1 more",
+        ),
+    ],
+)
+def test_drafts_that_no_work_could_go_out_with_are_remarked_on(
+    workplace: Workplace, texts: str, channel: str, told: str
+) -> None:
+    add_works(workplace.database, workplace.settings.works)
+    assert finding(workplace, "drafts").remarks == []
+    config = workplace.settings.root / "artbot.toml"
+    if channel.startswith("DISCORD"):
+        text_of = channel.removeprefix("DISCORD")
+        channel = f'[channels.talk]\ntype = "discord"\nsecret_env = "X"\ntext = "{text_of}\n'
+    config.write_text(f"{config.read_text()}{channel}\n[texts]\n{texts}\n")
+    opened = Workplace(load_settings(workplace.settings.root, settings_models()), workplace.clock)
+    found = finding(opened, "drafts")
+    assert found.problems == []
+    (remark,) = found.remarks
+    assert told in remark
+    assert "artbot.toml" in remark or "artbot channels preview 1" in remark
+
+
 # Times that a wrong clock has left
 
 
@@ -584,17 +637,17 @@ def test_works_that_wait_for_slots_of_a_table_that_was_changed_are_no_fault_of_t
     workplace: Workplace, clock: SetClock
 ) -> None:
     desk = desk_of(workplace, clock)
-    one, another = add_works(desk.database, desk.works, 2)
-    for work in (one, another):
+    works = add_works(desk.database, desk.works, 4)
+    for work in works:
         approve(desk.review, work, ANNA)
     with workplace.database.write() as session:
-        for number, days in ((one, 2), (another, 9)):
-            session.get_one(Delivery, number).next_at = NOON + timedelta(days=days)
+        for number, hours in zip(works, (0, 2, 48, 200), strict=True):
+            session.get_one(Delivery, number).next_at = NOON + timedelta(hours=hours)
     found = finding(workplace, "times to come")
     assert found.problems == []
     assert found.remarks == [
-        "2 deliveries to studio still wait for slots, which [channels.studio] does not have any more: "
-        "artbot queue now 1 2, or artbot queue move 1 2 --to TIME"
+        "3 deliveries to studio still wait for slots, which [channels.studio] does not have any more: "
+        "artbot queue now 2 3 4, or artbot queue move 2 3 4 --to TIME"
     ]
     without = asking(workplace, "")
     without.settings.channels.clear()

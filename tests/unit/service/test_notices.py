@@ -113,6 +113,7 @@ class Round:
     kinds: frozenset[str] = ALL
     days: int = 3
     is_operator_told: bool = True
+    unopened: dict[str, str] = field(default_factory=dict)
 
     @property
     def needs(self) -> Notices:
@@ -126,6 +127,7 @@ class Round:
             operator=Operator(self.kinds, self.days, self.telephone.send)
             if self.is_operator_told
             else None,
+            unopened=lambda: self.unopened,
         )
 
     def go(self) -> list[NoticeFared]:
@@ -398,6 +400,29 @@ def test_what_a_stopped_channel_holds_is_told_with_the_channel_unless_nobody_tel
 
 def test_a_channel_that_a_person_paused_is_no_news_to_persons(round_: Round) -> None:
     pause_channel(round_.desk.database, "studio", BEN, NOON)
+    assert round_.go() == []
+
+
+def test_a_channel_whose_secret_is_missing_is_told_once_while_works_wait_for_it(
+    round_: Round,
+) -> None:
+    desk = round_.desk
+    round_.unopened = {"studio": "channels.studio: secrets/studio cannot be read"}
+    assert round_.go() == []
+    for work in add_works(desk.database, desk.works, 2):
+        approve(desk.review, work, ANNA)
+    for _ in range(3):
+        round_.go()
+        desk.clock.advance(hours=13)
+    assert round_.bodies == [
+        "Channel studio cannot be opened: channels.studio: secrets/studio cannot be read. What is approved for "
+        "it waits, and goes out by itself once that is mended: artbot doctor"
+    ]
+    round_.unopened = {"studio": "channels.studio: secrets/studio is empty"}
+    round_.go()
+    assert "is empty" in round_.bodies[-1]
+    pause_channel(desk.database, "studio", BEN, desk.clock())
+    round_.unopened = {"studio": "another reason"}
     assert round_.go() == []
 
 

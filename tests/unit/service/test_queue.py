@@ -318,6 +318,20 @@ def test_what_is_on_hold_gives_its_slot_back_and_is_not_sent(studio: Desk) -> No
     assert states(studio) == ["queued", "delivered"]
 
 
+def test_released_it_takes_the_slot_it_had_while_that_is_free(studio: Desk) -> None:
+    approved(studio, 3)
+    for _ in range(2):
+        for number in (1, 2, 3):
+            hold(studio.database, number, BEN, NOON)
+        for number in (1, 2, 3):
+            release(studio.database, studio.timetables, number, BEN, NOON)
+        assert times(studio) == [day(21), day(22), day(23)]
+    hold(studio.database, 1, BEN, NOON)
+    move(studio.database, studio.timetables, 3, day(21), BEN, NOON)
+    release(studio.database, studio.timetables, 1, BEN, NOON)
+    assert times(studio) == [day(23), day(22), day(21)]
+
+
 def test_released_it_takes_the_next_free_slot(studio: Desk) -> None:
     approved(studio, 2)
     hold(studio.database, 1, BEN, NOON)

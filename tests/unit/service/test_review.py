@@ -500,8 +500,9 @@ def test_an_approval_is_final_once_one_of_its_deliveries_was_begun(desk: Desk, b
         delivery.delivered_at = NOON
         move(session, delivery, begun)
         session.add(Attempt(delivery_id=1, started_at=NOON, body_sha256="0" * 64))
-    with pytest.raises(NotAllowed, match="already gone out to a, or may have"):
+    with pytest.raises(NotAllowed, match="already gone out to a, or may have") as refusal:
         undo(desk.review, work, ANNA)
+    assert str(refusal.value).endswith("To b it has not gone: artbot deliveries withdraw 2")
     assert state(desk, work) == "approved"
     assert [d.state for d in deliveries(desk.database)] == [begun, "queued"]
 

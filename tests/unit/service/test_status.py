@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from artbot.cli.publish import what_waits
 from artbot.cli.status import lines_of
 from artbot.config import load_settings
 from artbot.domain.delivery import FOR_EVER
 from artbot.init import make_workplace
 from artbot.publishing.channels import settings_models
-from artbot.publishing.interventions import replay
+from artbot.publishing.interventions import pause_channel, replay
 from artbot.review.decisions import approve, put_off, reject
 from artbot.status import Status, read_status
 from artbot.studio.planning import ensure_due, ensure_today
@@ -306,6 +307,19 @@ def test_what_was_published_stays_published_while_it_is_sent_again(
     replay(made.database, "studio", {"studio": FOR_EVER}, NOON, BEN, clock())
     assert made.status().num_waiting == 1
     assert made.status().num_published == 1
+
+
+def test_of_what_goes_out_that_is_told_apart_which_is_due(made: Made, clock: SetClock) -> None:
+    for work in add_works(made.database, made.desk.works, 3):
+        approve(made.desk.review, work, ANNA)
+    clock.advance(hours=1)
+    with made.database.write() as session:
+        session.get_one(Delivery, 3).next_at = clock() + timedelta(days=1)
+    assert made.status().num_due == 2
+    assert "2 by now: artbot publish" in what_waits(made.status(), clock())
+    assert made.line("going out").startswith("3, 2 of them due since ")
+    pause_channel(made.database, "studio", BEN, clock())
+    assert made.status().num_due == 0
 
 
 # What needs you

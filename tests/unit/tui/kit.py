@@ -59,7 +59,7 @@ class Sitting:
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
 
-    async def until(self, is_so: Callable[[], object], seconds: float = 20) -> None:
+    async def until(self, is_so: Callable[[], object], seconds: float = 300) -> None:
         deadline = time.monotonic() + seconds
         while not is_so():
             assert time.monotonic() < deadline, self.told

@@ -90,6 +90,35 @@ def test_undo_takes_back_what_was_decided_here_and_redo_brings_it_back(
     workplace.close()
 
 
+def test_words_outlive_an_approval_that_is_taken_back(tmp_path: Path, migrated_file: Path) -> None:
+    workplace = new_workplace(tmp_path / "studio", migrated_file, 2)
+
+    async def choose(person: Sitting) -> None:
+        app = person.app
+        await person.sees(1)
+        await person.press("e")
+        await person.until(lambda: isinstance(app.screen, WordsDialog))
+        await person.press(*"A red field", "ctrl+s")  # the draft is selected: this takes its place
+        await person.until(lambda: decided(app, 1, "approved"))
+        await person.press("u")
+        await person.sees_words("taken back: 1 is pending again")
+        assert Desk(workplace, BEN).open(1).words.alt != "A red field"
+        await person.sees(1)
+        await person.press("a")
+        await person.until(lambda: decided(app, 1, "approved"))
+        await person.press("x")
+        await person.until(lambda: decided(app, 2, "rejected"))
+        await person.until(lambda: isinstance(app.screen, Message))
+        await person.press("u")
+        await person.until(lambda: decided(app, 2, "pending"))
+        await person.press("q")
+
+    app = sit_down(workplace, choose)
+    assert Desk(workplace, BEN).open(1).words.alt == "A red field"
+    assert app.last_words[0] == "1 approved; all is saved.", "what was taken back is not counted"
+    workplace.close()
+
+
 def test_keys_faster_than_the_database_are_done_in_their_order(
     tmp_path: Path, migrated_file: Path
 ) -> None:

@@ -74,7 +74,7 @@ class Browser:
         headers: Mapping[str, str | None] = {},
         body: bytes | None = None,
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             sent: dict[str, str | None] = {"Host": self.own, "Cookie": self.cookie or None}

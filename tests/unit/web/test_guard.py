@@ -527,7 +527,7 @@ def test_a_page_whose_database_was_replaced_ends(own_house: Callable[..., House]
     assert isinstance(database, Path)
     database.rename(database.with_name("away"))
     assert browser.get("/").status == 503
-    wait_for(lambda: served_at(house.workplace.settings.web_lock) is None, 20, 0.05)
+    wait_for(lambda: served_at(house.workplace.settings.web_lock) is None, often_s=0.05)
     database.with_name("away").rename(database)
 
 
