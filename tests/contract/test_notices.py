@@ -245,17 +245,17 @@ def test_a_contact_sheet_goes_beside_the_words_where_the_service_takes_it(
 def test_whoever_takes_too_long_is_cut_off_and_the_others_were_told(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alerts, "DEADLINE_S", 4.0)
+    monkeypatch.setattr(alerts, "DEADLINE_S", 20.0)
     with (
         serve(answers(http_answer(200))) as well,
-        serve(lambda connection, _: hangs.closing.wait(30)) as hangs,
+        serve(lambda connection, _: hangs.closing.wait(300)) as hangs,
     ):
         addresses = [
             AlertAddress(1, local(hangs.url, "?rto=60")),
             AlertAddress(2, local(well.url)),
         ]
         slow, quick = send(addresses, TEST, environment)
-    assert (slow.ok, slow.detail) == (False, "no answer within 4 s")
+    assert (slow.ok, slow.detail) == (False, "no answer within 20 s")
     assert quick.ok
 
 

@@ -192,13 +192,13 @@ def test_a_daemon_that_is_killed_takes_the_page_with_it(painted: Place) -> None:
 def test_a_page_that_does_not_answer_is_told(
     painted: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "ANSWER_S", 0.3)
     painted.configure(f"[web]\nserve = true\nport = {free_port()}\n")
     workplace = Workplace(load_settings(painted.root, settings_models()))
     with running(painted, "daemon") as daemon:
         wait_for(lambda: served_at(lock(painted)))
-        assert page_problems(workplace) == []
+        wait_for(lambda: page_problems(workplace) == [])
         child = child_of(daemon.pid)
+        monkeypatch.setattr(served, "ANSWER_S", 0.3)
         os.kill(child, signal.SIGSTOP)
         try:
             [problem] = page_problems(workplace)

@@ -3,7 +3,7 @@
 import { isUndecided, leave, onChange, read, send, tiles } from "./desk.js";
 import { onKeys } from "./keys.js";
 import { lookAt, moveBy, resetView, togglePixels, zoomBy } from "./look.js";
-import { calm, capital, say, warn } from "./say.js";
+import { calm, capital, say, sayThen, warn } from "./say.js";
 
 const main = document.querySelector("main");
 const isFinal = "finals" in main.dataset;
@@ -84,23 +84,24 @@ async function undo() {
     showDuel();
     if (!entry.id) return say("Back a step.");
   }
+  const tell = sayThen();
   const answer = await send(entry ? `/works/${entry.id}/undo` : "/undo", { id: entry?.id });
   if (!answer.ok) return warn(answer.data.error);
   if (!entry?.before) undone.push(entry?.id ?? answer.data.tile.id);
-  return say(answer.data.message);
+  return tell(answer.data.message);
 }
 
 async function redo() {
-  const id = undone.pop();
+  const id = undone.pop(), tell = sayThen();
   const answer = await send(id ? `/works/${id}/redo` : "/redo", { id });
   if (!answer.ok) return warn(answer.data.error);
   mine.push({ id: answer.data.tile.id, before: null });
-  return say(answer.data.message);
+  return tell(answer.data.message);
 }
 
 async function paintMore(path, fields) {
-  const answer = await send(path, { fields });
-  return answer.ok ? say(answer.data.message) : warn(answer.data.error);
+  const tell = sayThen(), answer = await send(path, { fields });
+  return answer.ok ? tell(answer.data.message) : warn(answer.data.error);
 }
 const vary = (strength) => paintMore(`/works/${idOf(current)}/vary`, [["strength", strength]]);
 const breed = () => (panes.length === 2 ? paintMore("/breed", panes.map((pane) => ["id", idOf(pane)])) : say("Two can be bred; these are more."));

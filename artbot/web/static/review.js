@@ -4,7 +4,7 @@
 import { ask, fromServer, isBusy, isUndecided, know, leave, onChange, pictureOf, read, send, settled, tiles } from "./desk.js";
 import { isWriting, onKeys } from "./keys.js";
 import { lookAt, moveBy, resetView, togglePixels, zoomBy } from "./look.js";
-import { calm, capital, say, warn } from "./say.js";
+import { calm, capital, say, sayThen, warn } from "./say.js";
 import { askForAlt, isDraftFine, prepareWords, wantsAlt, wordsOf } from "./words.js";
 
 const LOOK_AGAIN_MS = 5000;
@@ -242,12 +242,12 @@ function redo() {
 
 /** `kept`: where to note which one it was about, where that is known only now. */
 async function back(path, id, word, fields = [], kept = null) {
-  const answer = await send(path, { id, fields });
+  const tell = sayThen(), answer = await send(path, { id, fields });
   if (!answer.ok) return void (answer.isLeftOut || warn(answer.data.error));
   const { tile, tiles: several, message } = answer.data;
   const first = tile ?? several?.[0];
   if (kept && first) kept.push({ ids: [first.id] });
-  say(message || `${first?.id} ${word}.`);
+  tell(message || `${first?.id} ${word}.`);
   if (!first) return;
   const isNew = !order.includes(first.id);
   if (isNew || main.querySelector("#end")) await refresh();

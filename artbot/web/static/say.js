@@ -18,10 +18,19 @@ function put(place, words, label, does) {
   place.hidden = !words;
 }
 
+let numSaid = 0;
+
 export function say(words, label, does) {
+  numSaid += 1;
   put(toast, words, label, does);
   clearTimeout(timer);
   timer = setTimeout(() => { toast.hidden = true; }, TOAST_MS);
+}
+
+/** To say what an answer brings: nothing, if something newer was said before it came. */
+export function sayThen() {
+  const before = numSaid;
+  return (...told) => { if (numSaid === before) say(...told); };
 }
 
 /** What went wrong; it stays until the next act. */
