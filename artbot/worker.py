@@ -44,7 +44,7 @@ def hold_worker(lock: Path, task: str) -> Iterator[None]:
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with open(lock, "a+", encoding="utf-8") as file:
-        if not _try_to_lock(file.fileno()):
+        if not try_to_lock(file.fileno()):
             raise WorkerBusy(f"{_holder(lock)} is already at work on this workplace.")
         file.truncate(0)
         file.write(_words(task))
@@ -216,8 +216,8 @@ def _words(task: str) -> str:
     return f"artbot {task} (process {os.getpid()} on {socket.gethostname()})"
 
 
-def _try_to_lock(descriptor: int) -> bool:
-    """A few tries: `current_worker` holds the lock for a moment when it looks."""
+def try_to_lock(descriptor: int) -> bool:
+    """A few tries: who only looks who holds it has the lock for a moment."""
     for _ in range(5):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

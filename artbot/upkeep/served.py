@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 
 from artbot.errors import WorkerBusy
 from artbot.upkeep.needs import Problem
-from artbot.worker import current_worker
+from artbot.worker import current_worker, try_to_lock
 from artbot.workplace import Workplace
 
 ANSWER_S = 2.0
@@ -31,7 +30,7 @@ def hold_page(lock: Path, address: str, listens_at: str) -> Iterator[None]:
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with open(lock, "a+", encoding="utf-8") as file:
-        if not _try_to_lock(file.fileno()):
+        if not try_to_lock(file.fileno()):
             raise WorkerBusy(f"the review page is served already: {served_at(lock) or lock}")
         file.truncate(0)
         file.write(f"{address}\n{listens_at}\n")
@@ -123,14 +122,3 @@ def _told(lock: Path) -> list[str] | None:
     except OSError:
         return None
     return lines if len(lines) == 2 else None
-
-
-def _try_to_lock(descriptor: int) -> bool:
-    """A few tries: who looks holds the lock for a moment."""
-    for _ in range(5):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            time.sleep(0.05)
-    return False
