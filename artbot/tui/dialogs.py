@@ -199,8 +199,21 @@ class WordsDialog(Aside[Written]):
         alt = self.query_one("#alt", TextArea)
         alt.focus()
         is_draft = self._card.checked.alt is AltRemark.DRAFT and alt.text == self._card.words.alt
-        # What one writes takes the place of a draft, and is added to what somebody wrote.
-        alt.select_all() if self._why or is_draft else alt.move_cursor(alt.document.end)
+        takes_its_place = (
+            bool(self._why) or is_draft
+        )  # a draft does; what somebody wrote is added to
+        begun = alt.text
+
+        def place_cursor() -> None:
+            if alt.text != begun:  # somebody writes already
+                return
+            alt.move_cursor(alt.document.end)
+            if takes_its_place:
+                alt.select_all()
+
+        place_cursor()
+        # Once more where it lies for good: lines selected at another width are shown as they were wrapped there.
+        self.call_after_refresh(place_cursor)
 
     @property
     def words(self) -> Words:
